@@ -4,9 +4,10 @@ can do, and with clients that misbehave. Everything is on 127.0.0.1, and bounded
     python benches/serve.py rate     OCELLI MODEL PHOTOS
     python benches/serve.py overload OCELLI MODEL PHOTOS
     python benches/serve.py abuse    OCELLI MODEL PHOTOS
+    python benches/serve.py watch    OCELLI PHOTOS TRAIN-FLAGS…
 
-PHOTOS is a folder with photos; copies of 224 × 224 pixels are used. Needs Pillow; `rate` needs litserve, numpy and
-onnxruntime too.
+PHOTOS is a folder with photos; copies of 224 × 224 pixels are used, except by `watch`, which trains on them as they are.
+Needs Pillow; `rate` needs litserve, numpy and onnxruntime too.
 """
 
 import asyncio
@@ -373,6 +374,46 @@ def abuse(ocelli, model, photos):
     print(f"SIGTERM: status {server.stop()}")
 
 
+def watch(ocelli, photos, *flags):
+    """Processor time of training alone, with --watch, and with a client that follows the run as a browser does; in turn."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="watch-") as folder:
+        environment = os.environ | {"OCELLI_CACHE": folder + "/cache"}
+
+        def train(kind):
+            out = pathlib.Path(folder) / "run"
+            command = [ocelli, "train", photos, "--threads", "1", "--out", out, *flags] + (["--watch"] if kind else [])
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            # Read as it comes: the address, and then what training prints.
+            client, lines = None, []
+            for line in process.stdout:
+                lines.append(line)
+                if kind == 2 and client is None and "http://" in line:
+                    url = "http://" + line.split("http://")[1].split()[0] + "/api/runs/run/events"
+                    loop = f"while kill -0 {process.pid} && ! curl -sfN {url} -o /dev/null; do sleep 0.1; done"
+                    client = subprocess.Popen(["sh", "-c", loop], stderr=subprocess.DEVNULL)
+            _, status, used = os.wait4(process.pid, 0)
+            assert status == 0, "".join(lines)
+            if client:
+                client.kill()
+                client.wait()
+            subprocess.run(["rm", "-r", out], check=True)
+            return used.ru_utime + used.ru_stime
+
+        # The first run caches features.
+        train(0)
+        for round in range(ROUNDS + 2):
+            for kind in ((0, 1, 2), (2, 1, 0))[round % 2]:
+                found.setdefault(kind, []).append(train(kind))
+    alone = statistics.median(found[0])
+    for kind, name in enumerate(("alone", "--watch", "--watch, followed")):
+        ratio = statistics.median(one / other for one, other in zip(found[kind], found[0]))
+        print(f"{name}: {statistics.median(found[kind]):.2f} s ({min(found[kind]):.2f}–{max(found[kind]):.2f}), least {min(found[kind]) / min(found[0]):.4f}, median of pairs {ratio:.4f} of {alone:.2f} s")
+
+
 if __name__ == "__main__":
-    task, ocelli, model, folder = sys.argv[1:]
-    {"rate": rate, "overload": overload, "abuse": abuse}[task](ocelli, model, photos_of(folder))
+    task, ocelli, model, *more = sys.argv[1:]
+    if task == "watch":
+        watch(ocelli, model, *more)
+    else:
+        {"rate": rate, "overload": overload, "abuse": abuse}[task](ocelli, model, photos_of(*more))

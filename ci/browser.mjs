@@ -65,9 +65,25 @@ export async function fits(page, where) {
   check(beyond <= 0, `${where}: ${beyond} px wider than the window`);
 }
 
+/** Letters of charts have their size, and do not run into each other. */
+async function legible(page, where) {
+  const charts = await page.$$eval("svg.chart", (all) => all.filter((svg) => svg.checkVisibility()).map((svg) => {
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    const texts = [...svg.querySelectorAll("text")].map((text) => ({ words: text.textContent, box: text.getBoundingClientRect() }));
+    const overlap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+    const pairs = texts.flatMap((one, at) => texts.slice(at + 1).filter((other) => overlap(one.box, other.box)).map((other) => `"${one.words}" and "${other.words}"`));
+    return { label: svg.getAttribute("aria-label"), size: 12 * scale, pairs };
+  }));
+  for (const { label, size, pairs } of charts) {
+    check(size >= 11 && size <= 14, `${where}: letters of ${size.toFixed(1)} px in the chart "${label}"`);
+    check(!pairs.length, `${where}: ${pairs[0]} run into each other in the chart "${label}"`);
+  }
+}
+
 /** No page is wider than its window, has a serious finding of axe-core, or shows what only programs understand. */
 export async function looks(page, where, name, fullPage = true) {
   await fits(page, where);
+  await legible(page, where);
   await page.evaluate(readFileSync(require.resolve("axe-core/axe.min.js"), "utf8"));
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   for (const { id, impact, help, nodes } of violations.filter(({ impact }) => ["serious", "critical"].includes(impact))) {
@@ -89,6 +105,8 @@ export const give = (page, type, paths) => page.evaluate(([type, files]) => {
 export async function start(program, given, options) {
   const child = spawn(program, given, { stdio: ["ignore", "pipe", "inherit"], ...options });
   const ended = new Promise((end) => child.on("exit", end));
+  // Also where a check throws.
+  process.on("exit", () => child.kill());
   const address = await new Promise((found, failed) => {
     // What is printed later is read, too, or the process could not print it.
     createInterface({ input: child.stdout }).on("line", (line) => {
@@ -97,7 +115,7 @@ export async function start(program, given, options) {
     });
     child.on("exit", () => failed(new Error(`${program} ${given.join(" ")} does not start`)));
   });
-  return { address, ended, stop: () => { child.kill("SIGTERM"); return ended; } };
+  return { address, ended, output: child.stdout, stop: () => { child.kill("SIGTERM"); return ended; } };
 }
 
 // What Python's http.server says of them.

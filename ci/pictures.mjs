@@ -1,13 +1,15 @@
-// Pictures of a report, and drawings as WebP: the part of ci/pictures that needs a browser.
+// Pictures of a run's report and of the pages of `ocelli serve`, `watch` and `clean`, and drawings as WebP: the part of
+// ci/pictures that needs a browser.
 //
-//   node ci/pictures.mjs IMAGES REPORT AUGMENTATION.png SGDR.png
+//   node ci/pictures.mjs IMAGES OCELLI RUN AUGMENTATION.png SGDR.png PHOTO…
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { browser, words } from "./browser.mjs";
+import { browser, give, start, words } from "./browser.mjs";
 
-const [images, report, augmentation, sgdr] = words;
+const [images, ocelli, run, augmentation, sgdr, ...photos] = words;
+const report = join(run, "report.html");
 
 /** A PNG as WebP, at the same size. */
 async function webp(png, name, quality) {
@@ -39,6 +41,37 @@ for (const colorScheme of ["light", "dark"]) {
   await webp(await page.screenshot(), `mistakes-${colorScheme}.webp`, 0.85);
   await context.close();
 }
+
+/** A picture of a page of a server, light and dark, once `ready` is done. */
+async function served(name, verb, height, ready) {
+  const server = await start(ocelli, [verb, run, "--port", "0", "--log", "none"]);
+  for (const colorScheme of ["light", "dark"]) {
+    const context = await browser.newContext({ colorScheme, viewport: { width: 1100, height } });
+    const page = await context.newPage();
+    await page.goto(server.address);
+    await ready(page);
+    await webp(await page.screenshot(), `${name}-${colorScheme}.webp`, 0.8);
+    await context.close();
+  }
+  await server.stop();
+}
+await served("serve", "serve", 830, async (page) => {
+  await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
+  await give(page, "drop", photos);
+  await page.waitForFunction((count) => document.querySelectorAll("article button").length === count, photos.length);
+  await page.click("article:nth-child(2) button");
+  await page.waitForSelector("article button[aria-pressed=true]");
+  await page.evaluate(() => window.scrollTo(0, 0));
+});
+await served("watch", "watch", 1210, async (page) => {
+  await page.waitForSelector("#curves svg.chart");
+  await page.waitForFunction(() => [...document.querySelectorAll(".photos .photo")].every((photo) => photo.querySelector("img")?.complete));
+  await page.evaluate(() => document.querySelector("#curves").scrollIntoView({ block: "start" }));
+});
+await served("clean", "clean", 800, async (page) => {
+  await page.waitForFunction(() => document.body.dataset.ready && [...document.querySelectorAll(".near img")].every((image) => image.complete));
+  await page.waitForTimeout(500);
+});
 await webp(readFileSync(augmentation), "augmentation.webp", 0.9);
 await webp(readFileSync(sgdr), "sgdr.webp", 0.92);
 await browser.close();

@@ -7,7 +7,7 @@
 // Needs playwright-core and axe-core (npm), and Chromium at $CHROMIUM or /usr/bin/chromium.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { WIDTHS, browser, check, end, give, looks, open as opened, start, words } from "./browser.mjs";
@@ -19,7 +19,7 @@ const serve = (...flags) => start(ocelli, ["serve", ...flags, "--port", "0", "--
 
 /** The page, loaded. Statuses of refused requests are errors in the console: they are looked for elsewhere. */
 async function open(home, options, where, expected = /^Ready\.$/) {
-  const page = await opened(home, options, where, /status of (401|422)/);
+  const page = await opened(home, options, where, /status of (401|413|422)/);
   await page.waitForFunction(() => !/Asking/.test(document.getElementById("status").textContent), null, { timeout: 60000 });
   const status = await page.textContent("#status");
   check(expected.test(status), `${where}: says ${status}`);
@@ -37,8 +37,16 @@ async function cards(page, count) {
   })));
 }
 
-const wrong = join(mkdtempSync(join(tmpdir(), "serve-")), "notes.jpg");
-writeFileSync(wrong, "no photo");
+const place = mkdtempSync(join(tmpdir(), "serve-"));
+/** What is no photo, or too large a one, and what is said of it. */
+const WRONG = [
+  ["notes.jpg", Buffer.from("no photo"), /^This file is not an image in a known format \(JPEG, /],
+  ["empty.jpg", Buffer.alloc(0), /^This file is empty\.$/],
+  ["large.jpg", Buffer.alloc(1_100_000, 7), /^This file is larger than the 1 MB that this server takes\.$/],
+  ["many.png", readFileSync(photos[0]), /^This file has \d+ × \d+ pixels, more than the limit of 100 in all\.$/],
+];
+for (const [name, bytes] of WRONG) writeFileSync(join(place, name), bytes);
+const wrong = join(place, "notes.jpg");
 const rows = execFileSync(ocelli, ["predict", model, "--jsonl", ...photos], { encoding: "utf8", maxBuffer: 1 << 28 }).trim().split("\n").map((line) => JSON.parse(line));
 
 const { address: home, stop } = await serve(model);
@@ -52,7 +60,7 @@ rows.forEach(({ class: name, probabilities }, at) => {
   const same = Object.entries(probabilities).every(([name, probability]) => card.probabilities[name] === probability);
   check(same, `${card.name}: ${JSON.stringify(card.probabilities)} instead of ${JSON.stringify(probabilities)}`);
 });
-check(found.at(-1).error?.length > 10, `a file that is no image: ${JSON.stringify(found.at(-1))}`);
+check(WRONG[0][2].test(found.at(-1).error), `a file that is no image: ${JSON.stringify(found.at(-1))}`);
 await page.setInputFiles("#files", photos[0]);
 await give(page, "paste", [photos[1]]);
 const more = await cards(page, photos.length + 3);
@@ -75,6 +83,13 @@ for (const [pressed, alt] of [["true", /^Heat map/], ["false", /^Photo/]]) {
   check(await page.evaluate(() => document.activeElement.tagName) === "BUTTON", "the button keeps the focus");
 }
 await page.context().close();
+
+const small = await serve(model, "--max-body", "1", "--max-pixels", "100");
+const strict = await open(small.address, {}, "what is wrong");
+await give(strict, "drop", WRONG.map(([name]) => join(place, name)));
+for (const [at, { name, error }] of (await cards(strict, WRONG.length)).entries()) check(WRONG[at][2].test(error), `${name}: "${error}"`);
+await looks(strict, "what is wrong", "wrong");
+await strict.context().close();
 
 const locked = await serve(model, model, "--token", "a-long-secret");
 for (const colorScheme of ["light", "dark"]) {
@@ -105,6 +120,7 @@ for (const colorScheme of ["light", "dark"]) {
 const known = await open(`${locked.address}/#token=a-long-secret`, {}, "with the token in the address");
 check(!known.url().includes("secret"), `the token stays in the address: ${known.url()}`);
 await browser.close();
-check((await Promise.all([stop(), locked.stop()])).every((status) => status === 0), "the servers end with status 0");
+check((await Promise.all([stop(), small.stop(), locked.stop()])).every((status) => status === 0), "the servers end with status 0");
+rmSync(place, { recursive: true });
 
 end(`${photos.length} photos; ${WIDTHS.length} widths, light and dark`);

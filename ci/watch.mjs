@@ -1,5 +1,5 @@
 // Watches a run in headless Chromium from its first event to its last, as people do: the drawn curves are those of
-// history.csv, also after the page is loaded again in the middle; the run is stopped and continued by the page's buttons,
+// history.csv and the corrected figure that of the terminal, also after the page is loaded again in the middle; the run is stopped and continued by the page's buttons,
 // by keyboard; runs are filtered, sorted and drawn together. At three widths, light and dark, without an error in the
 // console, a request elsewhere or a serious finding of axe-core.
 //
@@ -60,6 +60,8 @@ const watch = await start("watch", runs, "--port", "0");
 const page = await open(watch.address, {}, "watch");
 await page.waitForFunction(() => /no run/.test(document.getElementById("about").textContent));
 const first = await start(...train("first", "--watch"));
+let printed = "";
+first.output.on("data", (text) => { printed += text; });
 const own = await Promise.all(["/", "/api/runs"].map((path) => fetch(`${first.address}${path}`)));
 check(own.every((answer) => answer.ok) && (await own[1].json()).is_single, "the training process shows its run");
 await page.click("#runs tbody a");
@@ -69,6 +71,9 @@ await state(page, "finished");
 await epochs(page, Number(EPOCHS));
 await compare(page, "first", "watched");
 await first.ended;
+const [, value, interval] = printed.match(/corrected for .*\n\S+ +([\d.]+) +(95 % CI \S+)/);
+const figure = await page.locator(".figures div", { hasText: "Accuracy, corrected" }).first().textContent();
+check(figure.includes(value) && figure.includes(interval), `the page says "${figure}", the terminal ${value}, ${interval}`);
 
 // Stopped and continued, by keyboard.
 const second = await start(...train("second", "--seed", "7", "--watch"));

@@ -66,7 +66,13 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NotShared { .. } => {
             "to share them:  --micro-batch 8   to train the head alone:  --unfrozen-epochs 0".to_owned()
         }
-        Error::SampleColumn { .. } => "to write labels:  --values labels".to_owned(),
+        Error::SampleColumn { .. } => {
+            "to write labels:  --values labels   to write their numbers from 0:  --values indices".to_owned()
+        }
+        Error::SampleForm { .. } => {
+            "as the competition's page says:  --values probabilities, --values indices or --values labels"
+                .to_owned()
+        }
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()
         }
@@ -145,11 +151,13 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
 
 /// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
+    ("`ValidSplit::File`", "--split"),
     ("`allow_missing`", "--allow-missing"),
     ("`bands`", "--bands"),
     ("`calibrated`", "--calibrated"),
     ("`class_folders`", "--class-folders"),
     ("`from_csv`", "--labels"),
+    ("`group_column`", "--group-column"),
     ("`id_column`", "--id-column"),
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),

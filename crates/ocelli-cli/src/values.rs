@@ -151,8 +151,8 @@ pub fn arch(text: &str) -> Result<Arch, String> {
 /// The name of a recipe.
 pub fn recipe(text: &str) -> Result<Preset, String> {
     text.parse().map_err(|_| {
-        let meant = meant(text, ["quick", "lesson", "full", "fine-tune-3"]);
-        format!("unknown recipe{meant}; expected quick, lesson, full or fine-tune-N with N from 1 to 100,000")
+        let meant = meant(text, ["linear", "quick", "lesson", "full", "fine-tune-3"]);
+        format!("unknown recipe{meant}; expected linear, quick, lesson, full or fine-tune-N with N from 1 to 100,000")
     })
 }
 

@@ -266,6 +266,33 @@ fn what_is_wrong_with_a_request_is_said_and_harms_no_other() {
 }
 
 #[test]
+fn a_body_that_is_said_to_be_too_large_is_refused_before_it_is_sent() {
+    let server = Server::new(&["--max-body", "1"]);
+    let answer = |headers: &str, body: &[u8]| {
+        let mut stream = server.connect();
+        let head = format!("POST /predict HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", server.address);
+        stream.write_all(format!("{head}{headers}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(body).unwrap();
+        Answer::read(stream)
+    };
+    // A client that waits to be told to go on, and clients that send nothing.
+    for (headers, expected) in [
+        ("Expect: 100-continue\r\nContent-Length: 1000001", 413),
+        ("Content-Length: 1000001", 413),
+        ("Content-Length: 9223372036854775808", 413),
+        ("Content-Length: 99999999999999999999", 400),
+        ("Content-Length: -1", 400),
+        ("Content-Length: many", 400),
+        ("Content-Length: 5\r\nContent-Length: 6", 400),
+    ] {
+        assert_eq!(answer(headers, b"").status, expected, "{headers}");
+    }
+    let told = answer("Expect: 100-continue\r\nContent-Length: 8", b"no photo");
+    assert_eq!(told.status, 100, "{}", told.head);
+    server.is_alive();
+}
+
+#[test]
 fn slow_and_vanished_clients_are_cut_off_and_block_nobody() {
     let server = Server::new(&["--client-timeout", "1"]);
     let photo = bytes_of(&photos()[0]);

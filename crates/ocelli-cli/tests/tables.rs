@@ -128,6 +128,85 @@ fn whole_numbers_are_submitted_as_they_were_learned() {
 }
 
 #[test]
+fn zeros_alone_do_not_say_what_is_submitted() {
+    let place = place(6);
+    table(&place, "pets/train.csv", "image_name,target", 6, |id, class| format!("{id:02},{}", class.min(1)));
+    place.run(&train(&["pets", "--out", "run"]));
+    fs::write(place.path("names.csv"), "image_name,target\n18,0\n19,1\n20,0\n").unwrap();
+    fs::write(place.path("zeros.csv"), "image_name,target\n18,0\n19,0\n20,0\n").unwrap();
+    let submit = |sample: &'static str, more: &[&'static str]| {
+        let submit = ["submit", "run/model.safetensors", "pets/test", "--sample", sample, "--out", "-"];
+        [&submit[..], more].concat()
+    };
+    let said = place.refusal(&submit("zeros.csv", &[]));
+    for part in ["\"target\" holds 0 alone", "probabilities (of 1)", "--values probabilities"] {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    let column = |out: String| -> Vec<f64> {
+        out.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
+    };
+    let probabilities = column(place.run(&submit("zeros.csv", &["--values", "probabilities"])));
+    let classes: Vec<f64> = probabilities.iter().map(|value| value.round()).collect();
+    assert!(probabilities.len() == 3 && probabilities != classes, "{probabilities:?}");
+    // Both in the sample: these are classes.
+    for (sample, values) in [
+        ("names.csv", &[][..]),
+        ("zeros.csv", &["--values", "indices"]),
+        ("zeros.csv", &["--values", "labels"]),
+    ] {
+        assert_eq!(column(place.run(&submit(sample, values))), classes, "{sample} {values:?}");
+    }
+}
+
+#[test]
+fn masks_and_published_lists_beside_photos_are_seen() {
+    let place = Place::with_photos(6);
+    let mut lists = [String::new(), String::new()];
+    for class in CLASSES {
+        let folder = place.path(&format!("photos/{class}"));
+        let mut names: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        for (number, name) in names.iter().enumerate() {
+            fs::copy(samples().join("symbols/aries.png"), folder.join(name.replace(".png", "_mask.png")))
+                .unwrap();
+            lists[usize::from(number == 0)] += &format!("{class}/{name}\n");
+        }
+    }
+    let inspect = |more: &[&'static str]| place.run(&[&["inspect", "photos", "--size", "32"], more].concat());
+    let said = inspect(&[]);
+    for part in [
+        "18 images in 3 classes",
+        "18 segmentation masks left out",
+        "(to take them for photos: --class-folders)",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
+    assert!(inspect(&["--class-folders"]).contains("36 images in 3 classes"));
+    for (name, list) in ["train_list.txt", "test_list.txt"].iter().zip(&lists) {
+        fs::write(place.path(&format!("photos/{name}")), list).unwrap();
+    }
+    let said = inspect(&[]);
+    let part = "the split is that of the lists train_list.txt and test_list.txt: 15 photos to train on, 3 for testing";
+    assert!(said.contains(part), "{said}");
+    let quick = &QUICK[..10];
+    let said = place.run(&[&["train", "photos", "--out", "run", "--valid", "0.4"], quick].concat());
+    assert!(
+        said.contains("lists train_list.txt and test_list.txt are ignored, except for test images"),
+        "{said}"
+    );
+    assert!(said.contains("train 9, valid 6"), "{said}");
+    // Lists of some photos are followed if they are given.
+    fs::write(place.path("photos/train_list.txt"), lists[0].lines().skip(2).collect::<Vec<_>>().join("\n"))
+        .unwrap();
+    assert!(inspect(&[]).contains("name 16 of 18 photos, and are not used as the split"));
+    let said = inspect(&["--split", "photos/test_list.txt"]);
+    assert!(said.contains("warning: 2 of 18 images are in no part of the split"), "{said}");
+}
+
+#[test]
 fn several_labels_are_submitted_with_the_separator_of_the_table() {
     let place = place(6);
     let labels = |class: usize| ["No Finding", "Mass|Effusion", "Effusion"][class];
@@ -198,6 +277,11 @@ fn groups_are_kept_on_one_side_and_in_the_settings() {
     let said = place.refusal(&train(&["pets", "--group-pattern", "^x", "--out", "four"]));
     assert!(said.contains("does not match 24 of 24 names; the first is 00.png"), "{said}");
 
+    // Nobody has asked for the column, and its name says what it is.
+    let said = place.run(&["inspect", "pets", "--size", "32"]);
+    for part in ["the column \"patient\" says which images belong together", "--group-column \"patient\""] {
+        assert!(said.contains(part), "{part:?} is not in: {said}");
+    }
     // Where the data itself puts a group on both sides, inspection shows it.
     table(&place, "split.csv", "image,patient,label,split", 8, |id, class| {
         format!("{id:02},p{},{},{}", id / 4, CLASSES[class], if id % 8 == 0 { "valid" } else { "train" })

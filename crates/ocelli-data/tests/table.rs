@@ -978,8 +978,13 @@ fn odd_labels_are_said() {
 
 #[test]
 fn a_table_of_one_column_is_refused_with_a_row() {
+    let root = photos(2, "file\n001.png\n002.png\n");
+    refused(&root, &stated(&root), &["a single column; row 2 is \"001.png\""]);
+    // After the name of a file, what follows a space is its label.
     let root = photos(2, "file label\n001.png golden retriever\n002.png poodle\n");
-    refused(&root, &stated(&root), &["a single column; row 2 is \"001.png golden retriever\""]);
+    let read = whole(&root, &stated(&root));
+    assert_eq!(rows(&read.dataset), [row("001.png", &["golden retriever"]), row("002.png", &["poodle"])]);
+    says(&read, &["the first word of each row and the rest, as in row 1"]);
 }
 
 #[test]

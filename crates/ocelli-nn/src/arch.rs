@@ -13,7 +13,7 @@ use crate::builder::build;
 use crate::head::{PublishedForm, PublishedHead, TransferHead};
 use crate::model::FAMILIES;
 use crate::network::HEAD;
-use crate::{AnyBackbone, Backbone, Builder, Error, Head, Network, Result, TensorFile};
+use crate::{AnyBackbone, Backbone, Builder, Error, Head, HeadForm, Network, Result, TensorFile};
 
 /// A backbone that Ocelli knows by name. Each has a constant here, such as [`Arch::ResNet34`];
 /// [`ALL`](Self::ALL) lists them.
@@ -185,12 +185,34 @@ impl Arch {
         self.build(Some(weights), in_backbone, seed, channels, device, transfer_head(classes))
     }
 
-    /// A network whose tensors all come from `weights`, as [`Network::to_tensors`] gave them.
+    /// A network whose tensors all come from `weights`, as [`Network::to_tensors`] gave them, with a head of
+    /// this form.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] where the weights are not this network's.
-    pub fn trained(self, weights: &TensorFile, classes: usize, device: &Device) -> Result<Network> {
-        self.build(Some(weights), |_| true, 0, 3, device, transfer_head(classes))
+    /// [`Error::Mismatch`] where the weights are not this network's; [`Error::HeadForm`] where the head's
+    /// depths are not stages of it.
+    pub fn trained(
+        self,
+        weights: &TensorFile,
+        form: &HeadForm,
+        classes: usize,
+        device: &Device,
+    ) -> Result<Network> {
+        if *form == HeadForm::default() {
+            return self.build(Some(weights), |_| true, 0, 3, device, transfer_head(classes));
+        }
+        let in_backbone = |name: &str| !is_below(name, HEAD);
+        let network = self.build(Some(weights), in_backbone, 0, 3, device, transfer_head(classes))?;
+        let before_last = network.backbone().stages() - 1;
+        let ascending = form.depths.is_sorted_by(|a, b| a < b);
+        if !ascending || form.depths.iter().any(|depth| *depth >= before_last) {
+            let (depths, arch) = (form.depths.clone(), self.name().to_owned());
+            return Err(Error::HeadForm { arch, depths, before_last });
+        }
+        // The widths are those of the smallest image.
+        let features = network.feature_widths(&form.depths, self.info().smallest).iter().sum();
+        let network = network.with_head_form(form, features, 0).expect("the registry's heads have forms");
+        network.with_tensors(weights)
     }
 
     /// The published network with its own classifier of `classes` classes (1000 for ImageNet).
@@ -252,7 +274,9 @@ impl Arch {
 /// fastai's head, with the backbone's pooling.
 fn transfer_head(classes: usize) -> impl FnOnce(&Builder, &AnyBackbone) -> Head {
     move |builder, backbone| {
-        Head::Transfer(TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes))
+        let pool = backbone.pool();
+        let features = pool.features(backbone.channels());
+        Head::Transfer(TransferHead::new(&builder.at(HEAD), pool, features, classes))
     }
 }
 

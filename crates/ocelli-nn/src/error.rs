@@ -37,6 +37,19 @@ pub enum Error {
         /// That of its content.
         found: String,
     },
+    /// The depths of a head are not stages of the network before its last.
+    #[error(
+        "the head takes features of the stages {depths:?}; those of {arch} before its last are 0 to {}, and must ascend",
+        before_last.saturating_sub(1)
+    )]
+    HeadForm {
+        /// The network.
+        arch: String,
+        /// The head's depths.
+        depths: Vec<usize>,
+        /// The number of stages before the last.
+        before_last: usize,
+    },
     /// A network computes something that is not recorded, so that there is no list of its operations.
     #[error(
         "the network computes something before {before} by operations that are not recorded; make custom backbones \

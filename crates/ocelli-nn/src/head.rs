@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::layer::{BatchNorm, Dropout, LayerNorm, Linear, Pool};
 use crate::{Builder, Pass, op};
@@ -19,6 +20,40 @@ pub trait Classifier: Module + ModuleDisplay {
 
     /// The number of classes.
     fn classes(&self) -> usize;
+
+    /// A new head of a kind, for this many pooled features; `None` where the head is a custom module.
+    fn new_of(_: &Builder, _: HeadKind, _: Pool, _features: usize, _classes: usize) -> Option<Self> {
+        None
+    }
+
+    /// Its kind; `None` for a custom module and for a published network's own classifier.
+    fn kind(&self) -> Option<HeadKind> {
+        None
+    }
+}
+
+/// What a head for transfer learning is, so that it can be built again for the tensors of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeadForm {
+    /// The layers of the head.
+    pub kind: HeadKind,
+    /// The stages of the backbone before the last whose output it takes too, ascending (Evci et al. 2022,
+    /// Head2Toe, <https://arxiv.org/abs/2201.03529>): the mean of every channel of each, before the features
+    /// of the last stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depths: Vec<usize>,
+}
+
+/// The layers of a head for transfer learning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum HeadKind {
+    /// [`TransferHead`]: one hidden layer.
+    #[default]
+    Mlp,
+    /// [`LinearHead`]: a batch norm and one linear layer.
+    Linear,
 }
 
 /// The heads of the registry's networks.
@@ -28,6 +63,8 @@ pub trait Classifier: Module + ModuleDisplay {
 pub enum Head {
     /// The head that transfer learning trains.
     Transfer(TransferHead),
+    /// A linear head, which logistic regression fits.
+    Linear(LinearHead),
     /// A published network's own classifier.
     Published(PublishedHead),
 }
@@ -50,6 +87,16 @@ pub struct TransferHead {
 
 /// Width of the hidden layer of [`TransferHead`].
 const HIDDEN: usize = 512;
+
+/// Batch norm, which standardises features, → linear. With the statistics of the training images its output is
+/// that of a multinomial logistic regression on standardised features.
+#[derive(Module, Debug)]
+pub struct LinearHead {
+    norm: BatchNorm,
+    linear: Linear,
+    #[module(skip)]
+    pool: Pool,
+}
 
 /// Pooling, a layer norm in some networks, then one linear layer or several with an activation between them.
 /// Dropout, which some have there, is left out: a published network is used, not trained.
@@ -95,10 +142,9 @@ pub enum HiddenActivation {
 }
 
 impl TransferHead {
-    /// A head for a backbone of `channels` channels. Its parts are numbered as in PyTorch's `Sequential` of
-    /// concat pooling, flatten, batch norm, dropout, linear, ReLU, batch norm, dropout, linear.
-    pub fn new(builder: &Builder, pool: Pool, channels: usize, classes: usize) -> Self {
-        let pooled = pool.features(channels);
+    /// A head for `pooled` features. Its parts are numbered as in PyTorch's `Sequential` of concat pooling,
+    /// flatten, batch norm, dropout, linear, ReLU, batch norm, dropout, linear.
+    pub fn new(builder: &Builder, pool: Pool, pooled: usize, classes: usize) -> Self {
         Self {
             norm_in: BatchNorm::new(&builder.at("2"), pooled, 1e-5),
             dropout_in: Dropout::new(&builder.at("3"), 0.25),
@@ -117,6 +163,35 @@ impl TransferHead {
         let x = self.norm_hidden.forward(x, pass);
         let x = self.dropout_hidden.forward(x, pass);
         self.output.forward(x, pass)
+    }
+}
+
+impl LinearHead {
+    /// What its norm adds to variances.
+    pub const EPSILON: f64 = 1e-5;
+
+    /// A head for `pooled` features.
+    pub fn new(builder: &Builder, pool: Pool, pooled: usize, classes: usize) -> Self {
+        Self {
+            norm: BatchNorm::new(&builder.at("norm"), pooled, Self::EPSILON),
+            linear: Linear::new(&builder.at("linear"), pooled, classes),
+            pool,
+        }
+    }
+
+    fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
+        self.linear.forward(self.norm.forward(pooled, pass), pass)
+    }
+}
+
+impl Head {
+    /// The number of pooled features that it takes.
+    pub fn features(&self) -> usize {
+        match self {
+            Self::Transfer(head) => head.hidden.inputs(),
+            Self::Linear(head) => head.linear.inputs(),
+            Self::Published(head) => head.layers.first().map_or(0, Linear::inputs),
+        }
     }
 }
 
@@ -153,6 +228,7 @@ impl Classifier for Head {
     fn pool(&self, maps: Tensor<4>) -> Tensor<2> {
         match self {
             Self::Transfer(head) => head.pool.forward(maps),
+            Self::Linear(head) => head.pool.forward(maps),
             Self::Published(head) => head.form.pool.forward(maps),
         }
     }
@@ -160,6 +236,7 @@ impl Classifier for Head {
     fn classify(&self, pooled: Tensor<2>, pass: &Pass) -> Tensor<2> {
         match self {
             Self::Transfer(head) => head.classify(pooled, pass),
+            Self::Linear(head) => head.classify(pooled, pass),
             Self::Published(head) => head.classify(pooled, pass),
         }
     }
@@ -167,7 +244,29 @@ impl Classifier for Head {
     fn classes(&self) -> usize {
         match self {
             Self::Transfer(head) => head.output.outputs(),
+            Self::Linear(head) => head.linear.outputs(),
             Self::Published(head) => head.layers.last().map_or(0, Linear::outputs),
+        }
+    }
+
+    fn new_of(
+        builder: &Builder,
+        kind: HeadKind,
+        pool: Pool,
+        features: usize,
+        classes: usize,
+    ) -> Option<Self> {
+        Some(match kind {
+            HeadKind::Mlp => Self::Transfer(TransferHead::new(builder, pool, features, classes)),
+            HeadKind::Linear => Self::Linear(LinearHead::new(builder, pool, features, classes)),
+        })
+    }
+
+    fn kind(&self) -> Option<HeadKind> {
+        match self {
+            Self::Transfer(_) => Some(HeadKind::Mlp),
+            Self::Linear(_) => Some(HeadKind::Linear),
+            Self::Published(_) => None,
         }
     }
 }

@@ -67,9 +67,12 @@ pub use builder::Builder;
 pub use device::{DeviceKind, DeviceName};
 pub use error::{Error, Result};
 pub use graph::Graph;
-pub use head::{Classifier, Head, HiddenActivation, PublishedForm, PublishedHead, TransferHead};
+pub use head::{
+    Classifier, Head, HeadForm, HeadKind, HiddenActivation, LinearHead, PublishedForm, PublishedHead,
+    TransferHead,
+};
 pub use model::AnyBackbone;
-pub use network::{GROUPS, Network, ParamKind, ParamRole};
+pub use network::{GROUPS, Network, ParamKind, ParamRole, StageOutput};
 pub use op::Precision;
 pub use pass::{BatchStats, Pass, Statistics, TrainPass};
 pub use weights::{NamedTensor, TensorFile};

@@ -1,16 +1,18 @@
 //! A whole classifier: backbone and head, in layer groups.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::builder::{Names, build};
+use crate::layer::Pool;
 use crate::op::{self, Precision, to_precision};
 use crate::pass::BatchStats;
 use crate::{
-    AnyBackbone, Backbone, Builder, Classifier, Error, Head, Pass, Result, TensorFile, TransferHead,
+    AnyBackbone, Backbone, Builder, Classifier, Error, Head, HeadForm, Pass, Result, TensorFile, TransferHead,
 };
 
 /// A backbone with a head on it.
@@ -30,6 +32,25 @@ pub struct Network<B: Backbone = AnyBackbone> {
     head_ids: Arc<HashSet<ParamId>>,
     #[module(skip)]
     input_channels: usize,
+    /// The stages before the last whose output is pooled too, ascending.
+    #[module(skip)]
+    depths: Vec<usize>,
+}
+
+/// What the first stages of a network put out: the input of the others.
+#[derive(Debug, Clone)]
+pub struct StageOutput {
+    /// The feature maps of the last of them, or the images: `[images, channels, height, width]`.
+    pub maps: Tensor<4>,
+    /// The pooled outputs of those of them that are depths, in order: `[images, channels]`.
+    pub depths: Vec<Tensor<2>>,
+}
+
+/// Maps alone, for networks without depths before them.
+impl From<Tensor<4>> for StageOutput {
+    fn from(maps: Tensor<4>) -> Self {
+        Self { maps, depths: Vec::new() }
+    }
 }
 
 /// The number of layer groups of every network: early backbone, late backbone, head.
@@ -64,7 +85,15 @@ impl<B: Backbone> Network<B> {
     /// A network of parts whose parameters a [`Builder`](crate::Builder) has made and named.
     pub fn new(backbone: B, head: B::Head, names: Names) -> Self {
         let head_ids = Arc::new(paths(&head).into_keys().collect());
-        Self { backbone, head, names, precision: Precision::F32, head_ids, input_channels: 3 }
+        Self {
+            backbone,
+            head,
+            names,
+            precision: Precision::F32,
+            head_ids,
+            input_channels: 3,
+            depths: Vec::new(),
+        }
     }
 
     /// A network of any two modules. The backbone's parameters are named by the paths of their fields, such
@@ -114,16 +143,80 @@ impl<B: Backbone> Network<B> {
         [0, self.backbone.group_boundary(), self.backbone.stages()]
     }
 
-    /// Logits `[images, classes]` in inference: no autodiff, statistics folded, no dropout.
-    pub fn infer(&self, images: Tensor<4>) -> Tensor<2> {
-        let maps = self.infer_stages(images, 0, self.backbone.stages());
-        self.infer_head(self.pool(maps))
+    /// The stages before the last whose output is pooled too, ascending; none in most networks.
+    pub fn depths(&self) -> &[usize] {
+        &self.depths
     }
 
-    /// Runs the stages `from..to` in inference.
-    pub fn infer_stages(&self, input: Tensor<4>, from: usize, to: usize) -> Tensor<4> {
-        let input = to_precision(input, self.precision());
-        (from..to).fold(input, |x, stage| self.backbone.forward_stage(stage, x, &Pass::Infer).inner())
+    /// What the head is, so that it can be built again; `None` for a custom head.
+    pub fn head_form(&self) -> Option<HeadForm> {
+        self.head.kind().map(|kind| HeadForm { kind, depths: self.depths.clone() })
+    }
+
+    /// Logits `[images, classes]` in inference: no autodiff, statistics folded, no dropout.
+    pub fn infer(&self, images: Tensor<4>) -> Tensor<2> {
+        self.infer_head(self.infer_features(images))
+    }
+
+    /// The pooled features of images in inference, `[images, features]`: the means of every channel of the
+    /// [depths](Self::depths), in their order, then the last stage's output, pooled as the head does.
+    pub fn infer_features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.infer_features_from(0, images)
+    }
+
+    /// The same from what the stages before `from` put out.
+    pub fn infer_features_from(&self, from: usize, input: impl Into<StageOutput>) -> Tensor<2> {
+        self.features_of(self.infer_stages(input, from, self.backbone.stages()))
+    }
+
+    /// Runs some stages, and pools the depths among them.
+    fn run(&self, input: StageOutput, stages: Range<usize>, pass: &Pass) -> StageOutput {
+        let StageOutput { maps, mut depths } = input;
+        let maps = stages.fold(to_precision(maps, self.precision()), |x, stage| {
+            let maps = self.backbone.forward_stage(stage, x, pass);
+            let maps = if matches!(pass, Pass::Infer) { maps.inner() } else { maps };
+            if self.depths.contains(&stage) {
+                depths.push(Pool::Average.forward(maps.clone()));
+            }
+            maps
+        });
+        StageOutput { maps, depths }
+    }
+
+    /// The features of what all stages put out.
+    ///
+    /// # Panics
+    /// Where a depth is missing, since only maps were given to stages after it.
+    fn features_of(&self, StageOutput { maps, mut depths }: StageOutput) -> Tensor<2> {
+        assert_eq!(depths.len(), self.depths.len(), "features of the depths that the head takes");
+        let last = self.pool(maps);
+        if depths.is_empty() {
+            return last;
+        }
+        depths.push(last);
+        op::concat_features(depths)
+    }
+
+    /// The number of features of each of these stages, and of the last stage, found by running one image of
+    /// this many pixels on a side.
+    pub fn feature_widths(&self, depths: &[usize], size: usize) -> Vec<usize> {
+        let black = Tensor::zeros([1, self.input_channels, size, size], &self.device());
+        let input = to_precision(black, self.precision());
+        let mut widths = Vec::new();
+        let maps = (0..self.backbone.stages()).fold(input, |x, stage| {
+            let maps = self.backbone.forward_stage(stage, x, &Pass::Infer).inner();
+            if depths.contains(&stage) {
+                widths.push(maps.dims()[1]);
+            }
+            maps
+        });
+        widths.push(self.pool(maps).dims()[1]);
+        widths
+    }
+
+    /// Runs the stages `from..to` in inference, and pools the [depths](Self::depths) among them.
+    pub fn infer_stages(&self, input: impl Into<StageOutput>, from: usize, to: usize) -> StageOutput {
+        self.run(input.into(), from..to, &Pass::Infer)
     }
 
     /// Logits from pooled features, in inference.
@@ -138,11 +231,19 @@ impl<B: Backbone> Network<B> {
 
     /// Logits of the stages from `from` on and the head, in the given pass; `input` is what stage `from`
     /// takes.
-    pub fn forward_from(&self, from: usize, input: Tensor<4>, pass: &Pass) -> Tensor<2> {
-        let stages = from..self.backbone.stages();
-        let input = to_precision(input, self.precision());
-        let maps = stages.fold(input, |x, stage| self.backbone.forward_stage(stage, x, pass));
-        self.head.classify(self.pool(maps), pass)
+    ///
+    /// # Panics
+    /// Where the network has a [depth](Self::depths) before `from`, and `input` is maps alone.
+    pub fn forward_from(&self, from: usize, input: impl Into<StageOutput>, pass: &Pass) -> Tensor<2> {
+        self.head.classify(self.forward_features(from, input, pass), pass)
+    }
+
+    /// The features that the head takes, of the stages from `from` on, in the given pass.
+    ///
+    /// # Panics
+    /// As [`forward_from`](Self::forward_from).
+    pub fn forward_features(&self, from: usize, input: impl Into<StageOutput>, pass: &Pass) -> Tensor<2> {
+        self.features_of(self.run(input.into(), from..self.backbone.stages(), pass))
     }
 
     /// Logits of the head alone, in the given pass, from pooled features.
@@ -340,7 +441,27 @@ impl<B: Backbone> Network<B> {
         let of_backbone = of_backbone.map(|(id, name)| (*id, name.clone()));
         let names: BTreeMap<ParamId, String> = of_backbone.chain(head_names).collect();
         let network = Self::new(self.backbone.clone(), head, Arc::new(names));
-        Self { precision: self.precision, input_channels: self.input_channels, ..network }
+        let (precision, input_channels, depths) = (self.precision, self.input_channels, self.depths.clone());
+        Self { precision, input_channels, depths, ..network }
+    }
+
+    /// The same backbone under a new head of this form for `features` pooled features, drawn from `seed`;
+    /// `None` where heads are custom modules.
+    ///
+    /// # Panics
+    /// Where a depth is not one of the stages before the last, or they do not ascend.
+    pub fn with_head_form(&self, form: &HeadForm, features: usize, seed: u64) -> Option<Self> {
+        let before_last = self.backbone.stages() - 1;
+        assert!(
+            form.depths.is_sorted_by(|a, b| a < b) && form.depths.iter().all(|depth| *depth < before_last)
+        );
+        let (pool, classes) = (self.backbone.pool(), self.head.classes());
+        let construct = |builder: &Builder| B::Head::new_of(builder, form.kind, pool, features, classes);
+        let (head, names) =
+            build("a head", &self.device(), None, |_| true, seed, 3, |builder| construct(&builder.at(HEAD)))
+                .expect("without a file there is nothing to mismatch");
+        let network = self.under(head?, names.iter().map(|(id, name)| (*id, name.clone())));
+        Some(Self { depths: form.depths.clone(), ..network })
     }
 
     /// The device of the parameters, without autodiff.
@@ -359,10 +480,10 @@ impl<B: Backbone<Head = Head>> Network<B> {
         Self::new(with_autodiff(backbone), head, Arc::new(names))
     }
 
-    /// The same backbone under a new head for transfer learning to as many classes, drawn from `seed`.
+    /// The same backbone under a new head like its own, drawn from `seed`.
     pub fn with_new_head(&self, seed: u64) -> Self {
-        let (head, head_names) = new_head(&self.backbone, self.head.classes(), seed);
-        self.under(head, head_names.iter().map(|(id, name)| (*id, name.clone())))
+        let form = self.head_form().unwrap_or_default();
+        self.with_head_form(&form, self.head.features(), seed).expect("the registry's heads have forms")
     }
 }
 
@@ -370,7 +491,8 @@ impl<B: Backbone<Head = Head>> Network<B> {
 fn new_head(backbone: &impl Backbone, classes: usize, seed: u64) -> (Head, Names) {
     let device = backbone.devices().pop().unwrap_or_else(Device::flex).inner();
     let construct = |builder: &Builder| {
-        TransferHead::new(&builder.at(HEAD), backbone.pool(), backbone.channels(), classes)
+        let pool = backbone.pool();
+        TransferHead::new(&builder.at(HEAD), pool, pool.features(backbone.channels()), classes)
     };
     let (head, names) = build("a head", &device, None, |_| true, seed, 3, construct)
         .expect("without a file there is nothing to mismatch");

@@ -5,12 +5,13 @@ mod common;
 use std::collections::HashSet;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::builder::build;
 use ocelli_nn::graph::Operation;
 use ocelli_nn::layer::{ConvBnAct, ConvSpec, Pool};
 use ocelli_nn::{
-    Arch, Backbone, Builder, Error, Head, HiddenActivation, Network, Pass, PublishedForm, PublishedHead, op,
+    Arch, Backbone, Builder, Error, Head, HeadForm, HeadKind, HiddenActivation, Network, Pass, PublishedForm,
+    PublishedHead, op,
 };
 
 use common::{images, infer, spread, with_formula_weights};
@@ -150,4 +151,76 @@ fn what_cannot_be_recorded_is_an_error() {
     assert!(matches!(&error, Error::NotRecorded { before } if before == "max pool"), "{error}");
     // The next recording is not disturbed.
     assert!(custom(false).graph([9, 12]).is_ok());
+}
+
+/// A linear head on features of earlier stages: what it computes is in the list, whatever the backbone, and a file of its
+/// tensors gives the same network.
+#[test]
+fn a_linear_head_on_several_depths_is_its_list_of_operations_and_its_file() {
+    for &arch in Arch::ALL {
+        let info = arch.info();
+        let size = info.smallest.max(32);
+        let plain = arch.untrained(3, 5, 1, &Device::flex());
+        let before_last = plain.backbone().stages() - 1;
+        let depths: Vec<usize> = (before_last / 2..before_last).collect();
+        let form = HeadForm { kind: HeadKind::Linear, depths: depths.clone() };
+        let widths = plain.feature_widths(&depths, size);
+        let network = plain.with_head_form(&form, widths.iter().sum(), 1).unwrap();
+        let network = with_formula_weights(network);
+        assert_eq!(network.head_form(), Some(form.clone()), "{arch}");
+
+        // Each depth by its definition: the means of the stages' outputs.
+        let images = images(1, [3, size, size]);
+        let input =
+            Tensor::<4>::from_data(TensorData::new(images.clone(), [1, 3, size, size]), &Device::flex());
+        let found: Vec<f32> = network.infer_features(input.clone()).into_data().try_into_vec().unwrap();
+        let mut at = 0;
+        for (depth, width) in depths.iter().zip(&widths) {
+            let maps = network.infer_stages(input.clone(), 0, depth + 1).maps;
+            let [_, channels, height, columns] = maps.dims();
+            assert_eq!(channels, *width, "{arch}, stage {depth}");
+            let values: Vec<f32> = maps
+                .reshape([channels, height * columns])
+                .into_data()
+                .convert::<f32>()
+                .try_into_vec()
+                .unwrap();
+            for (channel, values) in values.chunks_exact(height * columns).enumerate() {
+                let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+                let (found, largest) =
+                    (f64::from(found[at + channel]), values.iter().fold(1e-3, |a: f32, b| a.max(b.abs())));
+                assert!(
+                    (found - mean).abs() < 1e-4 * f64::from(largest),
+                    "{arch}, stage {depth}: {found}, {mean}"
+                );
+            }
+            at += width;
+        }
+        let last: Vec<f32> = network
+            .pool(network.infer_stages(input, 0, before_last + 1).maps)
+            .into_data()
+            .try_into_vec()
+            .unwrap();
+        assert_eq!(found[at..], last, "{arch}: the last stage's features are the head's own");
+
+        let difference = difference(&network, [size; 2], 1);
+        println!("{arch}, {} features: {difference:.1e}", found.len());
+        assert!(difference < 1e-4, "{arch}: {difference}");
+        let again = arch.trained(&network.to_tensors(), &form, 5, &Device::flex()).unwrap();
+        assert_eq!(infer(&again, &images, [size; 2]), infer(&network, &images, [size; 2]), "{arch}");
+    }
+}
+
+#[test]
+fn depths_that_are_no_stages_are_refused() {
+    let arch = Arch::EfficientNetLite0;
+    let tensors = arch.untrained(3, 5, 1, &Device::flex()).to_tensors();
+    for depths in [vec![8], vec![3, 3], vec![5, 4], vec![usize::MAX]] {
+        let form = HeadForm { kind: HeadKind::Linear, depths };
+        let refused = arch.trained(&tensors, &form, 5, &Device::flex());
+        assert!(matches!(refused, Err(Error::HeadForm { .. })), "{form:?}: {refused:?}");
+    }
+    // The tensors of another head.
+    let form = HeadForm { kind: HeadKind::Linear, depths: vec![7] };
+    assert!(matches!(arch.trained(&tensors, &form, 5, &Device::flex()), Err(Error::Mismatch { .. })));
 }

@@ -512,7 +512,7 @@ fn training_passes_report_statistics_and_gradients_reach_only_trained_groups() {
     for first in 0..3 {
         let network = network.clone().train_groups_from(first);
         let start = network.group_boundaries()[first];
-        let prefix = network.infer_stages(images.clone(), 0, start);
+        let prefix = network.infer_stages(images.clone(), 0, start).maps;
         let pass = Pass::train(Statistics::Batch, 1);
         let logits = network.forward_from(start, prefix, &pass);
         let gradients = logits.powf_scalar(2.0).sum().backward();

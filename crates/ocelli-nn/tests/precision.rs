@@ -173,7 +173,7 @@ fn a_network_in_bf16_says_what_it_says_in_f32() {
     let exact = network.infer(images.clone());
     let half = network.clone().with_precision(Precision::Bf16);
     assert_eq!(half.precision(), Precision::Bf16);
-    let maps = half.infer_stages(images.clone(), 0, 3);
+    let maps = half.infer_stages(images.clone(), 0, 3).maps;
     assert_eq!(maps.dtype(), DType::BF16);
     assert_close(half.infer(images.clone()), exact, 5e-2, "logits");
 

@@ -88,7 +88,7 @@ fn probabilities_and_features_are_those_of_the_network() {
         assert!((found - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-5);
     }
     let data = Tensor::from_data(TensorData::new(images.clone(), [1, 3, size, size]), &Device::flex());
-    let maps = network.infer_stages(data, 0, 5);
+    let maps = network.infer_stages(data, 0, 5).maps;
     let features: Vec<f32> = network.pool(maps).into_data().try_into_vec().unwrap();
     assert!(difference(&run(Output::Features), &features) < 1e-5);
 }

@@ -10,8 +10,8 @@ const visible = (text, most = 2000) => {
   const letters = text.length > most ? `${Array.from(text.slice(0, most)).slice(0, -1).join("")}…` : text;
   return letters.replace(HIDDEN, (letter) => `\\u{${letter.codePointAt(0).toString(16)}}`);
 };
-/** A name as it stands beside others. */
-const brief = (name) => visible(name, 80);
+/** A name as it stands beside others: what tells long ones apart is often their end. */
+const brief = (name) => visible(name.length > 80 ? `${Array.from(name.slice(0, 40)).slice(0, -1).join("")}…${Array.from(name.slice(-41)).slice(1).join("")}` : name);
 
 /** An element with attributes and children; `on…` attributes are listeners, `null` ones are left out. */
 function element(name, attributes = {}, ...children) {
@@ -94,9 +94,24 @@ const kind = (place) => KINDS[place % KINDS.length];
  * picture's file.
  */
 function chart(label, layout, { diagonal = false } = {}) {
-  // Drawn for the window at hand, so that letters keep their size.
-  const width = Math.max(300, Math.min(620, window.innerWidth - 60));
-  const [height, left, right, top, bottom] = [290, 62, 14, 14, 42];
+  // Drawn for the width that it has, so that letters keep their size; until that is known, for the last one's.
+  const made = element("div", {}, ...chartParts(label, layout, diagonal, chartWidth));
+  let width = chartWidth;
+  new ResizeObserver(([{ contentRect }]) => {
+    const now = Math.min(WIDEST, Math.floor(contentRect.width));
+    if (now < 1 || now === width) return;
+    chartWidth = width = now;
+    made.replaceChildren(...chartParts(label, layout, diagonal, width));
+  }).observe(made);
+  return made;
+}
+/** The widest chart, in pixels, as in the style. */
+const WIDEST = 736;
+let chartWidth = Math.max(280, Math.min(540, window.innerWidth - 60));
+
+function chartParts(label, layout, diagonal, width) {
+  const named = layout.verticals.some(([name]) => name);
+  const [height, left, right, top, bottom] = [290, 62, 14, named ? 28 : 14, 42];
   const px = (share) => left + share * (width - left - right);
   const py = (share) => height - bottom - share * (height - top - bottom);
   const svg = element("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
@@ -120,16 +135,24 @@ function chart(label, layout, { diagonal = false } = {}) {
   free = -Infinity;
   for (const [name, at] of layout.verticals) {
     svg.append(element("line", { class: "vertical", x1: px(at), x2: px(at), y1: top, y2: height - bottom }));
-    if (!name || px(at) < free) continue;
-    free = px(at) + 56;
-    const beyond = px(at) > width - right - 90;
-    svg.append(element("text", { x: px(at) + (beyond ? -4 : 4), y: top + 10, "text-anchor": beyond ? "end" : "start" }, brief(name)));
+    // Above the lines; where there is no room, its last word, or nothing.
+    for (const words of name ? [brief(name), name.split(" ").at(-1)] : []) {
+      const reach = words.length * 7;
+      const x = Math.min(px(at) - 3, width - reach);
+      if (x < free) continue;
+      free = x + reach + 5;
+      svg.append(element("text", { x, y: top - 8 }, words));
+      break;
+    }
   }
   layout.lines.forEach((one, place) => {
     const stroke = `${kind(place)}${one.faint ? " faint" : ""}`;
     const path = one.parts.map((part) => part.map(([x, y], step) => `${step ? "L" : "M"}${px(x).toFixed(1)} ${py(y).toFixed(1)}`).join("")).join("");
     svg.append(element("path", { class: `line ${stroke}`, d: path }));
-    for (const [[x, y], words] of one.dots) svg.append(element("circle", { class: `dot ${stroke}`, cx: px(x), cy: py(y), r: 3.4 }, element("title", {}, words)));
+    // Dots that would hide their line are seen under the pointer alone.
+    const [first, last] = [one.dots[0], one.dots.at(-1)];
+    const close = one.dots.length > 1 && px(last[0][0]) - px(first[0][0]) < 12 * (one.dots.length - 1) ? " close" : "";
+    for (const [[x, y], words] of one.dots) svg.append(element("circle", { class: `dot ${stroke}${close}`, cx: px(x), cy: py(y), r: 3.4 }, element("title", {}, words)));
   });
   const mark = (place) => `mark ${kind(layout.lines.length + place)}`;
   layout.marks.forEach((one, place) => {
@@ -142,7 +165,7 @@ function chart(label, layout, { diagonal = false } = {}) {
     ...layout.lines.map((one, place) => one.label && entry(element("line", { class: `line ${kind(place)}${one.faint ? " faint" : ""}`, x1: 0, x2: 32, y1: 5, y2: 5 }), one.label)),
     ...layout.marks.map((one, place) => one.label && entry(element("circle", { class: mark(place), cx: 16, cy: 5, r: 5 }), one.label)),
   ].filter((one) => one);
-  return element("div", {}, svg, entries.length < 2 ? null : element("ul", { class: "legend" }, entries));
+  return entries.length < 2 ? [svg] : [svg, element("ul", { class: "legend" }, entries)];
 }
 
 const note = (text) => element("p", { class: "quiet" }, text);

@@ -24,8 +24,14 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
     if let Some(records) = subject.records
         && !records.history.1.is_empty()
     {
-        drawings.push(("losses", losses(records)));
-        drawings.push(("learning_rates", learning_rates(records, subject.train_len())));
+        // A single epoch has no course.
+        if records.history.1.len() > 1 {
+            drawings.push(("losses", losses(records)));
+        }
+        let curves = records.rate_curves(subject.train_len());
+        if curves.iter().any(|curve| !curve.points.is_empty()) {
+            drawings.push(("learning_rates", learning_rates(records, subject.train_len())));
+        }
     }
     drawings.extend(unknown(subject.model.config()).map(|figure| ("unknown", figure)));
     drawings.extend(sizes(&subject.sizes).map(|figure| ("sizes", figure)));

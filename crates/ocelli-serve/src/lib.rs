@@ -25,12 +25,12 @@
 //!
 //! ```text
 //! connection ─ guard: Host, Origin, token ─ body: size, time, memory ─► Job(model, image, what is wanted)
-//! Job ─ decoding threads ─► sample ─ one network thread: all that wait, in one batch ─► Outcome ─► answer
+//! Job ─ decoding threads ─► sample ─ network threads: each its share of those that wait, in one batch ─► Outcome ─► answer
 //! ```
 //!
-//! One thread reads requests and writes answers, one thread for each core decodes images, and one thread runs networks,
-//! whose kernels use all cores. So reading, decoding and computing overlap. The network thread never waits for a batch to
-//! fill: it takes what is there. Each image has a place in a bounded queue from its arrival to its answer; where no place
+//! One thread reads requests and writes answers, one thread for each core decodes images, and one for each core runs
+//! networks. So reading, decoding and computing overlap. No network thread waits for a batch to fill: it takes its share of
+//! what is there. It computes by itself while the others compute, too; alone, it shares its work among all cores. Each image has a place in a bounded queue from its arrival to its answer; where no place
 //! is free, the request is refused with 503 before anything is decoded.
 //!
 //! The probabilities of an image are those of `ocelli predict`, to the bit, whatever else is computed in its batch.

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -159,12 +159,9 @@ pub(crate) fn json_of(status: StatusCode, value: &Value) -> Response {
 }
 
 /// A page with what all pages have, the colours and how a server is asked, where the page says so.
-pub(crate) fn with_base(html: &str) -> String {
-    html.replacen("/* base.css */\n", include_str!("base.css"), 1).replacen(
-        "/* base.js */\n",
-        include_str!("base.js"),
-        1,
-    )
+pub(crate) fn with_base(html: &str) -> Bytes {
+    let styled = html.replacen("/* base.css */\n", include_str!("base.css"), 1);
+    styled.replacen("/* base.js */\n", include_str!("base.js"), 1).into()
 }
 
 /// A page with its script and style inline, which may ask this server alone.

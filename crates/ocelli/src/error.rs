@@ -307,6 +307,12 @@ pub enum Error {
     /// All layers are trained, so that there are no features to cache.
     #[error("all layers are trained, so there are no frozen features to cache; freeze some layers first")]
     NothingFrozen,
+    /// The head is a custom module, and a linear one was to take its place.
+    #[error(
+        "the network's head is a custom module, which cannot be replaced by a logistic regression; train it by gradient \
+         descent"
+    )]
+    CustomHead,
     /// Augmented copies are to be cached of photos that are not augmented.
     #[error("the data has no augmentation, so all copies would be identical; set an augmentation first")]
     NotAugmented,
@@ -376,7 +382,7 @@ pub enum Error {
     /// Nothing says which class a column of a sample submission is about.
     #[error(
         "{}: its column \"{column}\" holds numbers, and neither it nor they are among the model's classes ({}); name the \
-         column after the class whose probability it is to hold, or set the values to labels",
+         column after the class whose probability it is to hold, or set the values to labels or indices",
         path.display(), some(classes)
     )]
     SampleColumn {
@@ -386,6 +392,22 @@ pub enum Error {
         column: String,
         /// The model's classes.
         classes: Vec<String>,
+    },
+    /// The numbers in a sample submission may stand for classes or for probabilities.
+    #[error(
+        "{}: its column \"{column}\" holds {cells} alone, which may stand for a class or for a probability; set the values to \
+         probabilities (of {}), to indices (0 for {}, 1 for {}), or to labels (names of classes)",
+        path.display(), classes[1], classes[0], classes[1]
+    )]
+    SampleForm {
+        /// The sample's file.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// What is in its cells.
+        cells: &'static str,
+        /// The model's two classes.
+        classes: [String; 2],
     },
     /// A class has the name of the column of ids.
     #[error(

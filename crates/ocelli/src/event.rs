@@ -24,6 +24,7 @@ use crate::processes::ProcessGroup;
 use crate::recipe::Phase;
 use crate::recipe::diagnosis::Diagnosis;
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegressionFit;
 use crate::schedule::learning_rates::LearningRates;
 
 /// Something that happened. Serialises to one JSON object with the field `event`.
@@ -99,6 +100,8 @@ pub enum Event {
     EpochTimes(EpochTimes),
     /// Predictions for a few validation photos after that epoch.
     Examples(Examples),
+    /// A logistic regression has been fitted: what was chosen, and how.
+    LogisticRegression(LogisticRegressionFit),
     /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
     /// A long activity has ended for which there is no other event.
@@ -195,6 +198,9 @@ pub struct FitStarted {
 impl fmt::Display for FitStarted {
     /// `5 epochs at learning rate 3.5e-2`
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        if self.learning_rates == LearningRates::from(0.0) {
+            return formatter.write_str("logistic regression");
+        }
         // Frozen groups have no learning rate.
         let rates = match self.freezing.frozen() + 1 {
             GROUPS => LearningRates::from(self.learning_rates.head()),
@@ -222,6 +228,7 @@ impl Activity {
         match self {
             Self::LearningRates => "step",
             Self::Views => "view",
+            Self::LogisticRegression => "fit",
             _ => "image",
         }
     }
@@ -245,6 +252,8 @@ pub enum Activity {
     LearningRates,
     /// Resizing large images, once for all epochs.
     Resizing,
+    /// Fitting logistic regressions, counted in fits.
+    LogisticRegression,
 }
 
 /// Receives events. An observer cannot change training; it can only ask to stop it.

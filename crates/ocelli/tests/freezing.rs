@@ -107,7 +107,8 @@ fn estimated_statistics_are_those_of_all_training_images() {
                 let mut sample = vec![0.0; 32 * 32 * 3];
                 preprocessing.apply(&image, &mut sample).unwrap();
                 let image = Tensor::<4>::from_data(TensorData::new(sample, [1, 32, 32, 3]), &device);
-                let maps = network.infer_stages(image.permute([0, 3, 1, 2]), 0, network.backbone().stages());
+                let maps =
+                    network.infer_stages(image.permute([0, 3, 1, 2]), 0, network.backbone().stages()).maps;
                 network.pool(maps).into_data().try_into_vec::<f32>().unwrap()
             })
             .collect();

@@ -18,7 +18,10 @@ pub struct DataFlags {
     /// [default: a table found in DATA, if no folders name the classes]
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     pub labels: Option<PathBuf>,
-    /// Take folder names for the classes even if a table beside them says otherwise
+    /// Take folder names for the classes and all images for photos, whatever tables and names say
+    ///
+    /// Without it, a table beside folders that are no classes is read, published lists of images give the split, and
+    /// segmentation masks are left out.
     #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Data")]
     #[arg(conflicts_with_all = ["labels", "suffix", "id_column", "label_column", "split_column", "label_separator", "allow_missing", "group_column"])]
@@ -61,7 +64,9 @@ pub struct DataFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "K/FOLDS", conflicts_with = "valid", help_heading = "Data", value_parser = fold)]
     pub fold: Option<ValidSplit>,
-    /// Validate on the images that an earlier run's split.csv lists
+    /// Split as an earlier run's split.csv, or as published lists such as train.txt
+    ///
+    /// Of published lists give one; those beside it that belong to it are read too, e.g. val.txt and test.txt.
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["valid", "fold"], help_heading = "Data")]
     pub split: Option<PathBuf>,

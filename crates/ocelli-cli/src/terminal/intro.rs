@@ -1,7 +1,7 @@
 //! What is printed before training starts.
 
 use ocelli::Isa;
-use ocelli::{Arch, BadImages, DeviceKind, DeviceName, ImageData, Metric, Precision, Run, Task};
+use ocelli::{Arch, BadImages, DeviceKind, DeviceName, ImageData, Metric, Phase, Precision, Run, Task};
 
 use crate::output::{eprintln, labelled, message, shown};
 use crate::text::{count, counted, size};
@@ -41,13 +41,15 @@ pub fn introduce(training: &Run) {
         baseline(data, training.settings().metric).into_iter().for_each(|line| field("baseline", line));
     }
     let parameters = learner.network().parameters();
-    let model = format!(
-        "{}, {} px · {} parameters, {} in the new head",
-        shown(learner.arch()),
-        data.size(),
-        size(parameters.iter().sum()),
-        size(parameters[parameters.len() - 1]),
-    );
+    let head = parameters[parameters.len() - 1];
+    let is_linear = matches!(training.settings().recipe.phases[..], [Phase::LogisticRegression(_), ..]);
+    let (counted, of_head) = match is_linear {
+        // Its size is not known before its features are chosen.
+        true => (parameters.iter().sum::<usize>() - head, "and a new linear head".to_owned()),
+        false => (parameters.iter().sum(), format!("{} in the new head", size(head))),
+    };
+    let model =
+        format!("{}, {} px · {} parameters, {of_head}", shown(learner.arch()), data.size(), size(counted));
     field("model", model);
     size_warning(training).iter().for_each(|warning| field("", message(warning)));
     if let Some((path, dropped)) = training.dropped_tensors() {

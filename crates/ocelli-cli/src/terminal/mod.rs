@@ -49,6 +49,10 @@ impl Terminal {
         self.copies = matches!(phase, Phase::Train(train) if train.freezing.augmented_copies() > 0);
         let (name, purpose) = match phase {
             Phase::Train(train) => (train_name(train), purpose(train)),
+            Phase::LogisticRegression(_) => (
+                "head, logistic regression".to_owned(),
+                "a linear head on the features of the pretrained layers, fitted in one go",
+            ),
             Phase::Resize { size } => {
                 (format!("{size} px"), "progressive resizing: larger images show more detail")
             }
@@ -111,12 +115,15 @@ impl Terminal {
         // The last star of a phase marks the epoch with the best weights.
         let best = if row.best { " *" } else { "" };
         println!(
-            "   {:>5}  {:>10}  {:>10}{metrics}  {:>8}  {:>7.1e}  {:>9}{best}",
+            "   {:>5}  {:>10}  {:>10}{metrics}  {:>8}  {:>7}  {:>9}{best}",
             row.epoch,
             number(row.train_loss),
             cell(row.valid_loss),
             cell(row.accuracy),
-            row.learning_rates.head(),
+            // A logistic regression has none.
+            Some(row.learning_rates.head())
+                .filter(|rate| *rate > 0.0)
+                .map_or("–".into(), |rate| format!("{rate:.1e}")),
             duration(row.seconds)
         );
     }
@@ -213,7 +220,10 @@ impl Terminal {
     fn print(&mut self, event: &Event) {
         match event {
             Event::PhaseStarted(phase) => self.phase(phase),
+            // What a logistic regression is fitted with is printed once it is known.
+            Event::FitStarted(fit) if fit.learning_rates.head() == 0.0 => {}
             Event::FitStarted(fit) => println!("   {fit}"),
+            Event::LogisticRegression(fit) => fit.to_string().lines().for_each(|line| println!("   {line}")),
             Event::LrFound { shape, suggestion, reason, .. } => {
                 self.learning_rate(*shape, *suggestion, reason.as_deref());
             }

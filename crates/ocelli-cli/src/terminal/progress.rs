@@ -59,6 +59,7 @@ fn name(activity: Activity) -> &'static str {
         Activity::Statistics => "statistics",
         Activity::LearningRates => "lr finder",
         Activity::Resizing => "resizing",
+        Activity::LogisticRegression => "logistic regression",
         Activity::Views => "TTA",
     }
 }

@@ -91,8 +91,13 @@ impl Clean {
 
 /// The run that is meant: given by its folder or model, or the newest finished one on these photos.
 fn run_of(path: &Path) -> Result<PathBuf, Failure> {
-    let is_run = path.join("config.toml").is_file() || path.is_file() || !path.exists();
-    if is_run {
+    if !path.exists() {
+        return Err(Failure::Error(format!(
+            "{}: it does not exist; give the folder of a finished run such as runs/photos-1, or the photos of one",
+            shown(path.display())
+        )));
+    }
+    if path.is_file() || path.join("config.toml").is_file() {
         return Ok(path.to_owned());
     }
     let photos = path.canonicalize().map_err(|error| {

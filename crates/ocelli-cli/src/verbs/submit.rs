@@ -31,9 +31,9 @@ pub struct Submit {
     /// The competition's sample submission
     #[arg(long, value_name = "FILE")]
     sample: Option<PathBuf>,
-    /// Values of a single column: labels or probabilities
+    /// Values of a single column: labels, indices or probabilities
     ///
-    /// [default: the kind of values that the sample's first rows have]
+    /// Indices count the classes from 0. [default: the kind of values that the sample's rows have]
     #[arg(long, value_name = "KIND", requires = "sample", hide_possible_values = true, value_parser = one_of::<Values>(Values::NAMES))]
     values: Option<Values>,
     /// Test-time augmentation: views, corners or none

@@ -3,6 +3,7 @@
 pub mod folder;
 pub mod list;
 pub(crate) mod listing;
+pub(crate) mod masks;
 mod role;
 pub mod table;
 

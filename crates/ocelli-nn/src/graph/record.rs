@@ -34,8 +34,7 @@ impl<B: Backbone> Network<B> {
         // Any values will do.
         let images = Tensor::<4>::full([1, channels, height, width], 0.5, &cpu);
         let ((features, logits), tape) = record(images, names(&network), |images| {
-            let maps = network.infer_stages(images, 0, network.backbone().stages());
-            let features = network.pool(maps);
+            let features = network.infer_features(images);
             (features.clone(), network.infer_head(features))
         });
         if let Some(operation) = tape.unknown() {

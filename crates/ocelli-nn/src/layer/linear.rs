@@ -31,6 +31,11 @@ impl Linear {
         }
     }
 
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
     /// The number of outputs.
     pub fn outputs(&self) -> usize {
         self.bias.dims()[0]

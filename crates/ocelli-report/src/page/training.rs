@@ -133,7 +133,10 @@ fn phase_part(records: &FinishedRun, phase: &PhaseRecord, training_images: usize
     let columns: Vec<usize> =
         (0..names.len()).filter(|&column| !hidden(&names[column]) && filled(column)).collect();
     let mut titles: Vec<String> = columns.iter().map(|&column| names[column].replace('_', " ")).collect();
-    titles.push("peak lr".to_owned());
+    let has_rates = phase.learning_rates.head() > 0.0;
+    if has_rates {
+        titles.push("peak lr".to_owned());
+    }
     let cell = |row: usize, column: usize| {
         let text = table[row].get(column).map_or("", String::as_str);
         match (names[column].as_str(), text.parse::<f64>()) {
@@ -146,7 +149,9 @@ fn phase_part(records: &FinishedRun, phase: &PhaseRecord, training_images: usize
     let rows = shown.iter().map(|&row| {
         let mut cells: Vec<String> = columns.iter().map(|&column| cell(row, column)).collect();
         let rate = records.highest_rate(phase, epochs[row].1, training_images);
-        cells.push(rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1e}")));
+        if has_rates {
+            cells.push(rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.1e}")));
+        }
         cells
     });
     let seconds = duration(records.seconds_of(phase.number));

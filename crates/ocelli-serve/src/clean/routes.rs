@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Path as PathOf, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -52,8 +52,9 @@ const NEIGHBOURS: usize = 6;
 const CLASSES: usize = 9;
 
 pub(super) fn routes(app: Arc<App>) -> Router {
+    let html = with_base(include_str!("page.html"));
     Router::new()
-        .route("/", get(async || page(with_base(include_str!("page.html")))))
+        .route("/", get(async move || page(html.clone())))
         .route("/api/run", get(run))
         .route("/api/photos", get(photos))
         .route("/api/photos/{photo}", get(photo))
@@ -289,8 +290,12 @@ struct Undone {
 /// A request's body. JSON alone is taken: other pages' forms cannot send it.
 async fn body_of<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Refusal> {
     is_json(&request)?;
-    let large = |_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or was cut off");
-    let bytes = to_bytes(request.into_body(), LONGEST).await.map_err(large)?;
+    let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or was cut off");
+    // Before the client is told to go on.
+    if request.body().size_hint().lower() > LONGEST as u64 {
+        return Err(large());
+    }
+    let bytes = to_bytes(request.into_body(), LONGEST).await.map_err(|_| large())?;
     serde_json::from_slice(&bytes)
         .map_err(|error| Refusal::bad_request(format!("the body is not as expected: {error}")))
 }

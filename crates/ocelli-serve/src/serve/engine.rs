@@ -1,20 +1,22 @@
 //! Queues and threads: jobs in, outcomes out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use ocelli::interpret::TargetClass;
 use ocelli::{Model, Prediction, RgbImage, Sample};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::options::Error;
 use crate::refusal::Refusal;
 use crate::serve::metrics::Metrics;
 
-/// The most images that the network computes at once: more would let those behind them wait longer.
-const BATCH: usize = 32;
+/// The most images that a thread computes at once: more take memory, and are not faster.
+const BATCH: usize = 8;
 
 /// An image, as a client has sent it.
 pub(crate) enum Source {
@@ -61,14 +63,16 @@ struct Job {
     reply: Reply,
 }
 
-/// Where an outcome goes, and the image's place in the queue, which is free once it is there.
+/// Where an outcome goes, and the image's place in the queue.
 struct Reply {
     to: oneshot::Sender<Outcome>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 impl Reply {
     fn send(self, outcome: Outcome) {
+        // Free before the client can ask again.
+        drop(self.place);
         // A client that is gone needs none.
         let _ = self.to.send(outcome);
     }
@@ -105,11 +109,23 @@ impl Engine {
         let (jobs, of_decoders) = channel();
         let (ready, of_network) = channel();
         let of_decoders = Arc::new(Mutex::new(of_decoders));
+        let network = Arc::new(Network {
+            ready: Mutex::new(of_network),
+            waiting: AtomicUsize::new(0),
+            computing: AtomicUsize::new(0),
+            threads,
+            all: pool("network", threads)?,
+            metrics,
+        });
         for _ in 0..threads {
-            let (jobs, ready) = (of_decoders.clone(), ready.clone());
-            spawn("decoding", move || decode(&jobs, &ready))?;
+            let (jobs, ready, network) = (of_decoders.clone(), ready.clone(), network.clone());
+            spawn("decoding", move || decode(&jobs, &ready, &network.waiting))?;
         }
-        spawn("network", move || compute(&of_network, &metrics))?;
+        for _ in 0..threads {
+            let network = network.clone();
+            // The kernels within stay on this thread. It ends after the pool is dropped, with its work.
+            pool("worker", 1)?.spawn(move || network.work());
+        }
         Ok(Self { jobs, places: Arc::new(Semaphore::new(queue)), all: queue })
     }
 
@@ -134,7 +150,7 @@ impl Engine {
             .map(|image| {
                 let (to, reply) = oneshot::channel();
                 let place = places.split(1).expect("there is one for each image");
-                let reply_to = Reply { to, _place: place };
+                let reply_to = Reply { to, place };
                 // The threads end after the engine.
                 let _ =
                     self.jobs.send(Job { model: model.clone(), image, want: want.clone(), reply: reply_to });
@@ -154,15 +170,21 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> 
     thread.map(drop).map_err(|error| Error::Start(format!("a thread: {}", ocelli::io_reason(&error))))
 }
 
+/// Threads among which the kernels of a network share their work.
+fn pool(name: &'static str, threads: usize) -> Result<ThreadPool, Error> {
+    let builder = ThreadPoolBuilder::new().num_threads(threads).thread_name(move |_| name.to_owned());
+    builder.build().map_err(|error| Error::Start(format!("a thread: {error}")))
+}
+
 /// Work on what a client has sent must not end the thread.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| Failure::Panicked)
 }
 
 /// A decoding thread.
-fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>) {
+fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>, waiting: &AtomicUsize) {
     loop {
-        let job = jobs.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).recv();
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { model, image, want, reply }) = job else { return };
         if reply.to.is_closed() {
             continue;
@@ -185,6 +207,7 @@ fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>) {
         });
         match decoded.and_then(|decoded: ocelli::Result<Input>| decoded.map_err(Failure::Library)) {
             Ok(input) => {
+                waiting.fetch_add(1, Ordering::SeqCst);
                 let _ = ready.send(Ready { model, input, reply });
             }
             Err(failure) => reply.send(Err(failure)),
@@ -192,21 +215,53 @@ fn decode(jobs: &Mutex<Receiver<Job>>, ready: &Sender<Ready>) {
     }
 }
 
-/// The network thread: what waits for the same model and the same answer is one batch.
-fn compute(ready: &Receiver<Ready>, metrics: &Metrics) {
-    while let Ok(first) = ready.recv() {
-        let mut waiting = vec![first];
-        waiting.extend(ready.try_iter().take(BATCH - 1));
-        waiting.retain(|ready| !ready.reply.to.is_closed());
-        while !waiting.is_empty() {
-            let first = &waiting[0];
-            let (model, kind) = (first.model.clone(), std::mem::discriminant(&first.input));
-            let is_of_batch = |ready: &mut Ready| {
-                Arc::ptr_eq(&ready.model, &model) && std::mem::discriminant(&ready.input) == kind
-            };
-            let batch: Vec<Ready> = waiting.extract_if(.., is_of_batch).collect();
-            metrics.batch(batch.len());
-            compute_batch(&model, batch);
+/// The threads that compute, one for each core.
+///
+/// Where images wait, each thread computes a batch of its own: threads that share one network wait for each other at
+/// every layer. Where cores would be idle, they share.
+struct Network {
+    ready: Mutex<Receiver<Ready>>,
+    /// Decoded images that no thread has taken.
+    waiting: AtomicUsize,
+    /// Threads that compute.
+    computing: AtomicUsize,
+    threads: usize,
+    /// All cores.
+    all: ThreadPool,
+    metrics: Arc<Metrics>,
+}
+
+impl Network {
+    /// The next images: this thread's share of those that wait. It does not wait for more than one.
+    fn take(&self) -> Option<Vec<Ready>> {
+        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = ready.recv().ok()?;
+        let share = self.waiting.load(Ordering::SeqCst).div_ceil(self.threads).clamp(1, BATCH);
+        let mut taken = vec![first];
+        taken.extend(ready.try_iter().take(share - 1));
+        self.waiting.fetch_sub(taken.len(), Ordering::SeqCst);
+        Some(taken)
+    }
+
+    /// A computing thread: what it takes for the same model and the same answer is one batch.
+    fn work(&self) {
+        while let Some(mut taken) = self.take() {
+            taken.retain(|ready| !ready.reply.to.is_closed());
+            while !taken.is_empty() {
+                let first = &taken[0];
+                let (model, kind) = (first.model.clone(), std::mem::discriminant(&first.input));
+                let is_of_batch = |ready: &mut Ready| {
+                    Arc::ptr_eq(&ready.model, &model) && std::mem::discriminant(&ready.input) == kind
+                };
+                let batch: Vec<Ready> = taken.extract_if(.., is_of_batch).collect();
+                self.metrics.batch(batch.len());
+                let computing = self.computing.fetch_add(1, Ordering::SeqCst) + 1;
+                match 2 * computing <= self.threads {
+                    true => self.all.install(|| compute_batch(&model, batch)),
+                    false => compute_batch(&model, batch),
+                }
+                self.computing.fetch_sub(1, Ordering::SeqCst);
+            }
         }
     }
 }

@@ -37,8 +37,9 @@ const TOP_K: usize = 100_000;
 pub(crate) const OPEN: &[&str] = &["/", "/health", "/v2/health/live", "/v2/health/ready"];
 
 pub(crate) fn routes(app: Arc<App>) -> Router {
+    let html = with_base(include_str!("page.html"));
     Router::new()
-        .route("/", get(async || page(with_base(include_str!("page.html")))))
+        .route("/", get(async move || page(html.clone())))
         .route("/health", get(health))
         .route("/models", get(models))
         .route("/metrics", get(metrics))
@@ -145,7 +146,7 @@ async fn outcomes(
 /// What is wrong with an image; where something else is wrong, the request is refused.
 fn reason(failure: Failure) -> Result<String, Refusal> {
     match failure {
-        Failure::Library(ocelli::Error::Photo { reason, .. }) => Ok(reason),
+        Failure::Library(ocelli::Error::Photo { reason, .. }) => Ok(for_clients(reason)),
         Failure::Library(error @ ocelli::Error::Data(_)) => Ok(error.to_string()),
         Failure::Library(error @ ocelli::Error::Setting { .. }) => {
             Err(Refusal::bad_request(error.to_string()))
@@ -156,6 +157,14 @@ fn reason(failure: Failure) -> Result<String, Refusal> {
             Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message))
         }
     }
+}
+
+/// The reason without the advice to raise a limit, which clients cannot follow.
+fn for_clients(mut reason: String) -> String {
+    if let Some(end) = reason.find("; raise `max_pixels`") {
+        reason.truncate(end);
+    }
+    reason
 }
 
 /// 422 where no image could be read.

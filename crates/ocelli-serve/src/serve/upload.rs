@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +23,8 @@ pub(crate) struct Limits {
     memory: Arc<Semaphore>,
 }
 
+/// How long it is waited for more of a body that is too large, whose client may be about to read the answer.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The memory of all bodies together, in bytes, where `max_body` is not more.
 const MEMORY: usize = 1 << 29;
 
@@ -50,10 +52,8 @@ impl Limits {
     }
 
     fn too_large(&self) -> Refusal {
-        let message = format!(
-            "the body is larger than {} MB, the most that this server takes",
-            self.max_body as f64 / 1e6
-        );
+        let message =
+            format!("the body is larger than the {} MB that this server takes", self.max_body as f64 / 1e6);
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
     }
 
@@ -63,14 +63,26 @@ impl Limits {
             let message = "the body is compressed (Content-Encoding); send it as it is";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         }
+        let is_too_large = body.size_hint().lower() > self.max_body as u64;
+        if is_too_large && headers.contains_key(EXPECT) {
+            // This client sends its body only when it is told to go on, as reading it would.
+            return Err(self.too_large());
+        }
         let deadline = Instant::now() + self.timeout;
         let late = |_| {
             let message = format!("the body did not arrive within {} s", self.timeout.as_secs_f64());
             Refusal::new(StatusCode::REQUEST_TIMEOUT, message)
         };
-        let is_too_large = body.size_hint().lower() > self.max_body as u64;
         let (mut bytes, mut memory, mut read) = (Vec::new(), None::<OwnedSemaphorePermit>, 0);
-        while let Some(frame) = timeout_at(deadline, body.frame()).await.map_err(late)? {
+        loop {
+            let surplus = is_too_large || read > self.max_body;
+            let until = if surplus { deadline.min(Instant::now() + PAUSE) } else { deadline };
+            let frame = match timeout_at(until, body.frame()).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) if surplus => break,
+                Err(elapsed) => return Err(late(elapsed)),
+            };
             let frame = frame.map_err(|_| Refusal::bad_request("the body was cut off"))?;
             let Ok(data) = frame.into_data() else { continue };
             read += data.len();

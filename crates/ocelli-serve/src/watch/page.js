@@ -147,6 +147,8 @@ function metricOf(epochs, finished) {
   if (!finished && last?.metrics?.length) return [last.metrics[0][0], (epoch) => epoch.metrics[0]?.[1]];
   return ["accuracy", (epoch) => epoch.accuracy];
 }
+const capitalised = (metric) => `${metric[0].toUpperCase()}${metric.slice(1).replaceAll("-", " ")}`;
+const interval = ({ interval: [low, high] }) => `95 % CI ${fixed(low)}–${fixed(high)}`;
 const bestOf = (epochs) => epochs.filter((epoch) => epoch.best).at(-1);
 
 /* ---- The page of one run ---- */
@@ -169,12 +171,9 @@ function showRun(id, isSingle) {
   const drawSoon = () => { asked ??= requestAnimationFrame(draw); };
   view.drawSoon = drawSoon;
   const clock = setInterval(() => { if (["running", "stopping"].includes(view.state?.state)) drawNow(view, parts.now); }, 1000);
-  const resized = () => drawSoon();
-  window.addEventListener("resize", resized);
   stopFollowing = () => {
     ending.abort();
     clearInterval(clock);
-    window.removeEventListener("resize", resized);
     for (const url of view.pictures.values()) if (typeof url === "string") URL.revokeObjectURL(url);
   };
   follow(view, ending.signal, drawSoon);
@@ -304,8 +303,12 @@ function drawNow(view, place) {
   const list = [];
   if (isRunning && phase) list.push(["Phase", `${number} of ${phases.length}`, phase.title]);
   if (last) list.push(["Epoch", fit && last.fit === fit.number ? `${last.epoch} of ${fit.epochs}` : last.epoch, isRunning ? run.doing : `phase ${last.fit}`]);
-  if (isRunning) list.push(["Time left", left === null ? "–" : about(left), left === null ? run.doing : following ? `in this phase; then ${counted(following, "more phase").replace("more phases", "more phases")}` : "until the end"]);
+  if (isRunning) list.push(["Time left", left === null ? "–" : about(left), left === null ? run.doing : following ? `in this phase; then ${counted(following, "more phase")}` : "until the end"]);
   if (best) list.push([`Best ${name}`, fixed(valueOf(best)), `phase ${best.fit}, epoch ${best.epoch}`]);
+  // As the report has them.
+  const corrected = run.finished?.corrected;
+  if (corrected) list.push([`${capitalised(corrected.metric)}, corrected`, fixed(corrected.value), `${interval(corrected)}, for choosing the best of ${corrected.epochs} epochs by these images`]);
+  for (const one of run.finished?.augmented ?? []) if (one.metric === run.finished.metric) list.push([`${capitalised(one.metric)}, test-time augmentation`, fixed(one.value), interval(one)]);
   if (last) list.push(["Validation loss", fixed(last.valid_loss), "last epoch"]);
   if (busy) list.push(["Images per second", count(Math.round(times.images / busy)), "training, last epoch"]);
   if (run.finished) list.push(["Time", seconds(run.finished.seconds), "all attempts"]);
@@ -534,8 +537,6 @@ function showList(answer) {
   byId("content").replaceChildren(
     element("section", { "aria-labelledby": "runs-title" }, element("h2", { id: "runs-title" }, "Runs"), element("div", { class: "row" }, element("label", { for: "filter" }, "Filter"), filter, element("span", { class: "quiet", id: "matches" })), element("div", { id: "runs" })),
     element("div", { id: "compared" }));
-  const resized = () => drawCompared();
-  window.addEventListener("resize", resized);
   takeList(answer);
   list.timer = setInterval(async () => {
     if (document.hidden) return;
@@ -546,7 +547,7 @@ function showList(answer) {
       refused(error);
     }
   }, 2000);
-  stopFollowing = () => { clearInterval(list.timer); window.removeEventListener("resize", resized); };
+  stopFollowing = () => { clearInterval(list.timer); };
 }
 
 let drawn = "";
@@ -565,12 +566,13 @@ const spent = (run) => (run.epochs ?? []).reduce((sum, epoch) => sum + epoch.sec
 const COLUMNS = [
   { id: "name", name: "run", sort: (run) => run.id },
   { id: "state", name: "state", sort: (run) => run.state, left: true },
-  { id: "arch", name: "backbone", sort: (run) => run.arch ?? "", left: true },
-  { id: "size", name: "pixels", sort: (run) => run.size ?? 0 },
-  { id: "epochs", name: "epochs", sort: (run) => run.epochs?.length ?? 0 },
   { id: "best", name: "best metric", sort: (run) => bestValue(run) ?? -1 },
+  { id: "corrected", name: "corrected, 95 % CI", sort: (run) => run.finished?.corrected?.value ?? -1 },
+  { id: "epochs", name: "epochs", sort: (run) => run.epochs?.length ?? 0 },
   { id: "loss", name: "lowest validation loss", sort: (run) => lowest(run) },
   { id: "time", name: "time of epochs", sort: (run) => spent(run) },
+  { id: "arch", name: "backbone", sort: (run) => run.arch ?? "", left: true },
+  { id: "size", name: "pixels", sort: (run) => run.size ?? 0 },
 ];
 const order = (a, b) => (typeof a === "string" ? a.localeCompare(b, undefined, { numeric: true }) : a - b);
 
@@ -590,7 +592,7 @@ function drawList() {
   const runs = matching();
   byId("matches").textContent = list.filter ? `${runs.length} of ${list.runs.length}` : "";
   const heads = COLUMNS.map((column) => element("th", { scope: "col", "aria-sort": list.sort === column.id ? (list.isDown ? "descending" : "ascending") : null, class: column.left ? "left" : null },
-    element("button", { type: "button", "data-focus": `sort ${column.id}`, onclick: () => { list.isDown = list.sort === column.id ? !list.isDown : ["best", "epochs", "time"].includes(column.id); list.sort = column.id; drawList(); } }, column.name)));
+    element("button", { type: "button", "data-focus": `sort ${column.id}`, onclick: () => { list.isDown = list.sort === column.id ? !list.isDown : ["best", "corrected", "epochs", "time"].includes(column.id); list.sort = column.id; drawList(); } }, column.name)));
   const colours = chosenRuns().map((run) => run.id);
   const row = (run) => {
     const [name] = metricOf(run.epochs ?? [], run.finished);
@@ -603,11 +605,12 @@ function drawList() {
       element("td", { class: "pick" }, box),
       element("th", { scope: "row" }, element("a", { href: `#${new URLSearchParams({ run: run.id })}`, "data-focus": `run ${run.id}` }, brief(run.id))),
       element("td", { class: "state" }, element("span", { class: `badge ${run.state}` }, STATES[run.state])),
-      element("td", { class: "left" }, brief(run.arch ?? "–")), element("td", {}, String(run.size ?? "–")),
-      element("td", {}, `${run.epochs?.length ?? 0}${run.planned ? ` of ${run.planned}` : ""}`),
       element("td", {}, finite(best) ? `${fixed(best)} ${name}` : "–"),
+      element("td", {}, run.finished?.corrected ? `${fixed(run.finished.corrected.value)} (${fixed(run.finished.corrected.interval[0])}–${fixed(run.finished.corrected.interval[1])})` : "–"),
+      element("td", {}, `${run.epochs?.length ?? 0}${run.planned ? ` of ${run.planned}` : ""}`),
       element("td", {}, finite(lowest(run)) ? fixed(lowest(run)) : "–"),
-      element("td", {}, run.epochs?.length ? seconds(spent(run)) : "–"));
+      element("td", {}, run.epochs?.length ? seconds(spent(run)) : "–"),
+      element("td", { class: "left" }, brief(run.arch ?? "–")), element("td", {}, String(run.size ?? "–")));
   };
   byId("runs").replaceChildren(element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of runs" },
     element("table", { class: "runs" }, element("thead", {}, element("tr", {}, element("th", { scope: "col", class: "pick" }, "draw"), heads)), element("tbody", {}, runs.map(row)))));

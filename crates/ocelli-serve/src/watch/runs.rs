@@ -135,6 +135,7 @@ fn told(run: &RunFolder) -> Value {
 fn planned(phases: &[Phase]) -> usize {
     let epochs = phases.iter().map(|phase| match phase {
         Phase::Train(train) => train.schedule.epochs(),
+        Phase::LogisticRegression(_) => 1,
         _ => 0,
     });
     epochs.sum()
@@ -172,6 +173,9 @@ fn phases(phases: &[Phase]) -> Vec<Value> {
             "epochs": train.schedule.epochs(),
             "finder": matches!(train.lr, LrChoice::Finder { .. }),
         }),
+        Phase::LogisticRegression(_) => {
+            json!({ "kind": "train", "title": "head, logistic regression", "epochs": 1, "finder": false })
+        }
         Phase::Resize { size } => {
             json!({ "kind": "resize", "title": format!("images of {size} pixels") })
         }

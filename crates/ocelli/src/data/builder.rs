@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::source::table::{self, Labelled, TableOptions};
+use ocelli_data::source::folder::FolderOptions;
+use ocelli_data::source::table::{self, Labelled, SplitBy, TableOptions};
 use ocelli_data::{
     Augmentation, BadImages, Channels, DataError, Dataset, Digest, Filter, Framing, Grouping, Items, Split,
     Task, groups, source, split,
@@ -20,6 +21,10 @@ pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
 const BY_FOLDERS: &str = "folders";
 /// The origin of a split that the folders of a table's files define.
 const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
+/// The origin of a split that lists beside the photos define.
+const AS_LISTS_SAY: &str = "by the lists beside the photos";
+/// The origin of a split that the images' names define.
+const AS_NAMES_SAY: &str = "by the names of the images";
 
 /// Where images and their labels come from.
 #[derive(Debug, Clone)]
@@ -111,9 +116,11 @@ impl ImageDataBuilder {
         self
     }
 
-    /// Takes the names of a folder's folders for the classes, whatever tables lie beside them. Default: a table
-    /// that names the photos in folders named like parts (`images_part_1`) is read, and where it says something
-    /// else than other folders' names, loading is an error. No effect on [`from_csv`](crate::ImageData::from_csv).
+    /// Takes the names of a folder's folders for the classes and every image in them for a photo, whatever
+    /// tables and lists lie beside them. Default: a table that names the photos in folders named like parts
+    /// (`images_part_1`) is read, and where it says something else than other folders' names, loading is an
+    /// error; lists that name each photo (`train.txt`, `test.txt`) give the split; and segmentation masks beside
+    /// photos are left out. No effect on [`from_csv`](crate::ImageData::from_csv).
     pub fn class_folders(mut self, class_folders: bool) -> Self {
         self.class_folders = class_folders;
         self
@@ -192,7 +199,12 @@ impl ImageDataBuilder {
 
     /// The source, and the origin of its split.
     pub(super) fn read(&self) -> Result<(Labelled, &'static str)> {
-        self.read_with(&mut |root| source::folder::read(root))
+        self.read_with(&mut |root| self.folder_options().read(root))
+    }
+
+    /// What counts as a photo in class folders.
+    pub(super) fn folder_options(&self) -> FolderOptions {
+        FolderOptions { include_masks: self.class_folders }
     }
 
     /// The same, with another reader of class folders.
@@ -231,21 +243,24 @@ impl ImageDataBuilder {
         Ok((labelled, says))
     }
 
-    /// A split that is asked for goes before that of the folders of a table's files, except for test images.
+    /// A split that is asked for goes before that of the folders of a table's files, or of lists, except for
+    /// test images.
     fn split_asked_for(&self, labelled: &mut Labelled) {
         let (true, Some(split)) = (self.valid_split.is_some(), &mut labelled.dataset.split) else { return };
-        if labelled.split_by_folders.is_empty() {
-            return;
-        }
+        let Some(implied) = labelled.implied_split.take() else { return };
         split.valid.clear();
         let notices = &mut labelled.dataset.notices;
-        notices.retain(|notice| !labelled.split_by_folders.contains(notice));
-        let said = labelled.split_by_folders[0].split_once(": ").map_or("", |(_, folders)| folders);
+        notices.retain(|notice| !implied.notices.contains(notice));
+        let what = match implied.by {
+            SplitBy::Folders => {
+                format!("the folders of a split that the table's files are in ({})", implied.files)
+            }
+            SplitBy::Lists => format!("the lists {}", implied.files),
+            SplitBy::Names => "the sides that the names of images begin with".to_owned(),
+        };
         notices.push(format!(
-            "the validation images are those that are asked for; the folders of a split that the table's files are in \
-             ({said}) are ignored, except for test images"
+            "the validation images are those that are asked for; {what} are ignored, except for test images"
         ));
-        labelled.split_by_folders.clear();
     }
 
     /// The folder, if the source is not a table.
@@ -292,9 +307,14 @@ impl ImageDataBuilder {
         digests: &[Digest],
         groups: Option<&[Option<String>]>,
         says: &'static str,
-        by_folders: bool,
+        implied: Option<SplitBy>,
     ) -> Result<(Split, &'static str)> {
-        let says = if by_folders { AS_THEIR_FOLDERS_SAY } else { says };
+        let says = match implied {
+            Some(SplitBy::Folders) => AS_THEIR_FOLDERS_SAY,
+            Some(SplitBy::Lists) => AS_LISTS_SAY,
+            Some(SplitBy::Names) => AS_NAMES_SAY,
+            None => says,
+        };
         let (drawn, one_fold) = match groups {
             None => ("split by Ocelli", "one fold of several"),
             Some(_) => ("split by Ocelli, group by group", "one fold of several, of whole groups"),
@@ -325,7 +345,10 @@ impl ImageDataBuilder {
                 };
                 (split, one_fold)
             }
-            (Some(ValidSplit::File(path)), _) => (Split::read(items, path)?, "as the split file says"),
+            (Some(ValidSplit::File(path)), _) => match table::read_split(path, items)? {
+                Some(split) => (split, AS_LISTS_SAY),
+                None => (Split::read(items, path)?, "as the split file says"),
+            },
             (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
             (Some(ValidSplit::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })

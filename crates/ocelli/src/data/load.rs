@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images};
-use ocelli_data::source::table::Labelled;
+use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
-    class_losses, digests, source, undecodable_classes,
+    class_losses, digests, undecodable_classes,
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
@@ -80,21 +80,22 @@ impl ImageDataBuilder {
     /// Reads and splits the source, or selects the photos of a run that is resumed.
     fn divide(&self) -> Result<Divided> {
         // A resumed run uses only the photos that it began with.
-        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) = match &self.recorded {
-            // Where so much is gone that its folders are none of a data set, what is gone is named below.
-            Some(recorded) => {
-                let source = self.allowing_missing();
-                let known = recorded.classes();
-                let mut rest = |root: &Path| source::folder::read_known(root, &known);
-                let by_folders = source.clone().class_folders(true);
-                let read = source.read();
-                read.or_else(|error| {
-                    let read = source.read_with(&mut rest).or_else(|_| by_folders.read_with(&mut rest));
-                    read.map_err(|_| error)
-                })?
-            }
-            None => self.read()?,
-        };
+        let (Labelled { dataset, label_separator, groups, implied_split, unused_groups }, says) =
+            match &self.recorded {
+                // Where so much is gone that its folders are none of a data set, what is gone is named below.
+                Some(recorded) => {
+                    let source = self.allowing_missing();
+                    let known = recorded.classes();
+                    let mut rest = |root: &Path| self.folder_options().read_known(root, &known);
+                    let by_folders = source.clone().class_folders(true);
+                    let read = source.read();
+                    read.or_else(|error| {
+                        let read = source.read_with(&mut rest).or_else(|_| by_folders.read_with(&mut rest));
+                        read.map_err(|_| error)
+                    })?
+                }
+                None => self.read()?,
+            };
         let Dataset { items, split: own, mut skipped, mut notices, mut losses } = dataset;
         match &self.recorded {
             Some(recorded) => losses.retain(|loss| recorded.has_class(&loss.class)),
@@ -104,7 +105,7 @@ impl ImageDataBuilder {
             }
         }
         let digests = digests(&items, self.options.loading.threads, || ())?;
-        let by_folders = !split_by_folders.is_empty();
+        let implied = implied_split.map(|implied| implied.by);
         let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (items, digests, split, origin) = match &self.recorded {
             Some(recorded) => {
@@ -114,9 +115,9 @@ impl ImageDataBuilder {
                 (restored.items, restored.digests, restored.split, "as the run began")
             }
             None => {
-                let (split, origin) =
-                    self.split(own, &items, &digests, groups.as_deref(), says, by_folders)?;
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
+                notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
                 (items, digests, split, origin)
             }
         };
@@ -131,6 +132,14 @@ impl ImageDataBuilder {
             losses,
             label_separator,
         })
+    }
+
+    /// What a split leaves out or shares, that nobody has asked for.
+    fn about_split(&self, items: &Items, split: &Split, unused: Option<UnusedGroups>) -> Vec<String> {
+        let listed = matches!(self.valid_split, Some(ValidSplit::File(_)));
+        let left_out = if listed { notices::in_no_part(items, split) } else { None };
+        let unused = unused.and_then(|unused| notices::unused_groups(&unused, split));
+        left_out.into_iter().chain(unused).collect()
     }
 
     /// Decisions about the labels of these items.
@@ -178,8 +187,8 @@ impl ImageDataBuilder {
     pub(crate) fn for_evaluation(self, classes: &[String]) -> Result<ImageData> {
         self.options.check_preprocessing()?;
         let known = Classes::new(classes.iter().cloned());
-        let (Labelled { dataset, label_separator, groups, split_by_folders }, says) =
-            self.read_with(&mut |root| source::folder::read_known(root, &known))?;
+        let (Labelled { dataset, label_separator, groups, implied_split, .. }, says) =
+            self.read_with(&mut |root| self.folder_options().read_known(root, &known))?;
         let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
@@ -187,8 +196,8 @@ impl ImageDataBuilder {
         let (mut valid, mut origin) = match self.valid_split {
             None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
             Some(_) => {
-                let (split, origin) =
-                    self.split(own, &items, &digests, groups.as_deref(), says, !split_by_folders.is_empty())?;
+                let implied = implied_split.map(|implied| implied.by);
+                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;
                 (split.valid, origin)
             }
         };
@@ -223,7 +232,7 @@ impl ImageDataBuilder {
         // Problems that prevent training are reported, and everything else is still inspected.
         let problems: RefCell<Vec<String>> = RefCell::default();
         let mut look = |root: &Path| {
-            let (dataset, problem) = source::folder::look(root)?;
+            let (dataset, problem) = self.folder_options().look(root)?;
             *problems.borrow_mut() = problem.iter().map(DataError::to_string).collect();
             Ok(dataset)
         };
@@ -246,7 +255,7 @@ impl ImageDataBuilder {
             }
         };
         let mut problems = problems.into_inner();
-        let Labelled { dataset, groups, split_by_folders, .. } = labelled;
+        let Labelled { dataset, groups, implied_split, unused_groups, .. } = labelled;
         let Dataset { items, split: own, skipped, mut notices, losses } = dataset;
         let total = items.len();
         let inspection =
@@ -262,8 +271,8 @@ impl ImageDataBuilder {
         let before = losses.into_iter().filter(|loss| !reported.contains(&loss.class));
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
-        let by_folders = !split_by_folders.is_empty();
-        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says, by_folders) {
+        let implied = implied_split.map(|implied| implied.by);
+        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says, implied) {
             Ok((split, _)) => split,
             Err(error) => {
                 problems.push(error.to_string());
@@ -272,6 +281,7 @@ impl ImageDataBuilder {
         };
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
+        notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));
         if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));

@@ -394,9 +394,13 @@ impl ImageData {
 
     /// The training items.
     pub(crate) fn training_items(&self) -> Items {
-        let items = self.split.train.iter().map(|&item| self.items[item].clone()).collect();
+        self.items_of(&self.split.train)
+    }
+
+    /// These images as items of their own.
+    pub(crate) fn items_of(&self, indices: &[usize]) -> Items {
         Items {
-            items,
+            items: indices.iter().map(|&item| self.items[item].clone()).collect(),
             root: self.items.root.clone(),
             classes: self.items.classes.clone(),
             task: self.items.task,

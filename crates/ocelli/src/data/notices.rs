@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ocelli_data::sampler::{self, ClassDraws};
+use ocelli_data::source::table::UnusedGroups;
 use ocelli_data::{Digest, Items, Split, Target, text};
 
 /// A warning where the same image among these has different labels: at most one of them can be right.
@@ -136,4 +137,32 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
         notices.push(format!("{} images have no group, and count as one each", text::count(without)));
     }
     notices
+}
+
+/// A warning where images that a column says belong together are in several parts of the split.
+pub(super) fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<String> {
+    let UnusedGroups { column, groups } = unused;
+    let shared = split.shared_groups(groups);
+    let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
+    let all = groups.iter().flatten().collect::<HashSet<_>>().len();
+    Some(format!(
+        "warning: the column \"{column}\" says which images belong together, and is not used: {} of its {} values have \
+         images in several parts of the split, so metrics are too good; the first is {first} (to keep them together: \
+         `group_column` \"{column}\")",
+        text::count(shared.len()),
+        text::count(all)
+    ))
+}
+
+/// The notice that images are in no part of a split.
+pub(super) fn in_no_part(items: &Items, split: &Split) -> Option<String> {
+    let named = split.train.len() + split.valid.len() + split.test.len();
+    let images = items.len().saturating_sub(named);
+    (images > 0).then(|| {
+        format!(
+            "warning: {} of {} images are in no part of the split, and are left out",
+            text::count(images),
+            text::count(items.len())
+        )
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use ocelli_data::{Classes, Dataset, Digest, Item, Items, Skipped, Split, Target, Task, source};
+use ocelli_data::{Classes, Dataset, Digest, Item, Items, Skipped, Split, Target, Task};
 use rayon::prelude::*;
 
 use crate::data::builder::{ImageDataBuilder, Source};
@@ -52,7 +52,7 @@ impl ImageDataBuilder {
     /// What the source contains now; `None` if it cannot be read.
     fn present(&self, run: &RunImages, lost: &mut MissingImages) -> (Items, Vec<Skipped>, Vec<String>) {
         let known = || Classes::new(run.classes.iter().cloned());
-        let mut folders = |root: &Path| source::folder::read_known(root, &known());
+        let mut folders = |root: &Path| self.folder_options().read_known(root, &known());
         let read = self.read_with(&mut folders);
         let read = read.or_else(|error| {
             let by_folders = self.clone().class_folders(true);

@@ -18,7 +18,8 @@ pub enum ValidSplit {
         /// Which of them.
         fold: usize,
     },
-    /// As in the `split.csv` of an earlier run.
+    /// As in the `split.csv` of an earlier run, or in a published list of images that is called as its side of
+    /// the split (`train.txt`, `val_list.csv`) and those beside it.
     File(#[serde(with = "ocelli_data::path_text")] PathBuf),
     /// These items, as indices into [`ImageData::items`](crate::ImageData::items).
     Items(Vec<usize>),

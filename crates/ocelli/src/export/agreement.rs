@@ -478,7 +478,7 @@ impl<B: Backbone> Check<'_, B> {
     fn outputs(&self, network: &Network<B>, sample: Vec<f32>) -> Outputs {
         let data = TensorData::new(sample, [1, 3, self.size(), self.size()]);
         let image = Tensor::<4>::from_data(data, &Device::flex());
-        let pooled = network.pool(network.infer_stages(image, 0, network.backbone().stages()));
+        let pooled = network.infer_features(image);
         Outputs { logits: values(network.infer_head(pooled.clone())), features: values(pooled) }
     }
 

@@ -2,6 +2,7 @@
 //! or computed and written there.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -224,6 +225,21 @@ impl FeatureCache {
         let views = self.views.first().filter(|_| view != View::Validation);
         let shape = views.unwrap_or(&self.plain).shape.clone();
         TensorData::new(values, [vec![items.len()], shape].concat())
+    }
+
+    /// Some columns of the features of the images without augmentation, as the features of another key; written
+    /// to the cache folder too, where there is one.
+    pub(crate) fn columns(
+        &self,
+        key: blake3::Hash,
+        ranges: &[Range<usize>],
+        store: Option<&ActivationStore>,
+    ) -> (Self, Result<()>) {
+        let plain = self.plain.columns(ranges);
+        let saved = store.map_or(Ok(()), |store| {
+            plain.images().chunks(IMAGES_A_SHARD).try_for_each(|images| store.save(images, &plain))
+        });
+        (Self { key, plain, of_train: self.of_train, views: Vec::new() }, saved)
     }
 
     /// The features of all images, and of this many augmented copies of training images, or, with 0, of these

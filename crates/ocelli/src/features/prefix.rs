@@ -25,7 +25,10 @@ pub(crate) struct FrozenPrefix<'a, B: Backbone> {
 impl<B: Backbone> FrozenPrefix<'_, B> {
     /// The features of images: the shape of one image's, and all values, row by row.
     pub(crate) fn features(&self, images: Tensor<4>) -> (Vec<usize>, Vec<f32>) {
-        let maps = self.network.infer_stages(images, 0, self.boundary);
+        if self.pooled && self.boundary == self.network.backbone().stages() {
+            return parts(self.network.infer_features(images));
+        }
+        let maps = self.network.infer_stages(images, 0, self.boundary).maps;
         if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
     }
 
@@ -46,6 +49,9 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         add(serde_json::to_string(&self.channels).expect("plain values serialise").as_bytes());
         add(&[u8::from(self.pooled)]);
         add(&(self.boundary as u64).to_le_bytes());
+        if self.pooled && self.boundary == self.network.backbone().stages() {
+            self.network.depths().iter().for_each(|depth| add(&(*depth as u64).to_le_bytes()));
+        }
         let tensors = self.network.to_tensors();
         for name in tensors.names().filter(|name| !name.starts_with("head.")) {
             if self.network.backbone().stage_of(name) < self.boundary {

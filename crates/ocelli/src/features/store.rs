@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{Digest, files, io_reason};
@@ -48,6 +49,23 @@ impl Activations {
                 self.values.extend_from_slice(values);
             }
         }
+    }
+
+    /// The same images with these ranges of each image's features alone, which must be pooled.
+    pub(crate) fn columns(&self, ranges: &[Range<usize>]) -> Self {
+        let length = self.row_len();
+        let mut values = Vec::with_capacity(self.rows.len() * ranges.iter().map(Range::len).sum::<usize>());
+        for row in self.values.chunks_exact(length.max(1)) {
+            ranges.iter().for_each(|range| values.extend_from_slice(&row[range.clone()]));
+        }
+        Self { shape: vec![ranges.iter().map(Range::len).sum()], rows: self.rows.clone(), values }
+    }
+
+    /// The images.
+    pub(crate) fn images(&self) -> Vec<Digest> {
+        let mut images: Vec<(usize, Digest)> = self.rows.iter().map(|(image, row)| (*row, *image)).collect();
+        images.sort_unstable();
+        images.into_iter().map(|(_, image)| image).collect()
     }
 
     fn row_len(&self) -> usize {

@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use ocelli_data::{RgbImage, names};
 use ocelli_nn::layer::Pool;
-use ocelli_nn::{Backbone, Network, Pass};
+use ocelli_nn::{Backbone, Network, Pass, StageOutput};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -134,7 +134,7 @@ impl<B: Backbone> Model<B> {
         let size = self.config().preprocessing.size;
         let images = TensorData::new(sample.values.clone(), [1, size, size, 3]);
         let images = Tensor::<4>::from_data(images, &self.network.device()).permute([0, 3, 1, 2]);
-        let maps = self.network.infer_stages(images, 0, explained_stages(&self.network));
+        let output = self.network.infer_stages(images, 0, explained_stages(&self.network));
         let prediction = self.predict_samples(std::slice::from_ref(sample)).remove(0)?;
         let class = match class {
             TargetClass::MostProbable => prediction.best().class,
@@ -143,7 +143,7 @@ impl<B: Backbone> Model<B> {
         let known = self.config().classes.iter().position(|known| *known == class);
         let index =
             known.ok_or_else(|| Error::setting("class", class.clone(), "one of the model's classes"))?;
-        let heat = heat_maps(&self.network, maps, &[index]).remove(0);
+        let heat = heat_maps(&self.network, output, &[index]).remove(0);
         Ok(Explanation { image: framed, prediction, class, heat })
     }
 }
@@ -170,20 +170,23 @@ pub(crate) fn in_place<B: Backbone>(network: &Network<B>, maps: Tensor<4>) -> Te
     maps.narrow(2, 1, side * side).reshape([images, channels, side, side])
 }
 
-/// Heat maps from the maps `[images, channels, height, width]` after [`explained_stages`], for one class per
-/// image.
+/// Heat maps from what the network puts out after [`explained_stages`], for one class per image.
 ///
 /// The gradient of the class's logit flows through the rest of the network in inference mode; its mean over a
 /// channel's map is the channel's weight, and the positive part of the weighted sum of maps is the heat map.
 pub(crate) fn heat_maps<B: Backbone>(
     network: &Network<B>,
-    maps: Tensor<4>,
+    output: StageOutput,
     classes: &[usize],
 ) -> Vec<HeatMap> {
     let images = classes.len();
-    let maps = maps.cast(FloatDType::F32);
+    let maps = output.maps.cast(FloatDType::F32);
     let leaf = maps.clone().autodiff().require_grad();
-    let logits = network.forward_from(explained_stages(network), leaf.clone(), &Pass::differentiable());
+    let logits = network.forward_from(
+        explained_stages(network),
+        StageOutput { maps: leaf.clone(), depths: output.depths },
+        &Pass::differentiable(),
+    );
     let all = logits.dims()[1];
     let mut chosen = vec![0.0f32; images * all];
     for (image, class) in classes.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use ocelli_data::{BadImages, Items, Loader, LoaderOptions, Preprocessing, RgbImage};
-use ocelli_nn::Backbone;
+use ocelli_nn::{Backbone, StageOutput};
 
 use crate::data::to_tensor::to_tensor;
 use crate::error::Result;
@@ -68,13 +68,14 @@ impl<B: Backbone> Model<B> {
             if batch.indices.is_empty() {
                 continue;
             }
-            let (mut maps, mut explained) = (to_tensor(&mut batch, &network.device()), None);
+            let mut output = StageOutput::from(to_tensor(&mut batch, &network.device()));
+            let mut explained = None;
             for stage in 0..network.backbone().stages() {
-                maps = network.infer_stages(maps, stage, stage + 1);
+                output = network.infer_stages(output, stage, stage + 1);
                 if stage + 1 == explained_stages(network) {
-                    explained = Some(maps.clone());
+                    explained = Some(output.clone());
                 }
-                let in_place = in_place(network, maps.clone());
+                let in_place = in_place(network, output.maps.clone());
                 strongest.look(stage, &in_place, seen.len());
                 if seen.is_empty() {
                     look.inside.stages.push(stage_picture(stage, &in_place));

@@ -50,6 +50,12 @@ impl<B: Backbone> Learner<B> {
         if freezing.frozen() == 0 {
             return Err(Error::NothingFrozen);
         }
+        let network = self.network();
+        let first = network.group_boundaries()[freezing.frozen()];
+        if freezing.frozen() < GROUPS - 1 && network.depths().iter().any(|depth| *depth < first) {
+            let expected = "2, the whole backbone: the head takes features of the frozen stages too";
+            return Err(Error::setting("frozen", freezing.frozen(), expected));
+        }
         self.set_freezing(freezing);
         self.inputs.prepare_features(&self.state, &mut self.observers)
     }

@@ -16,6 +16,7 @@ use crate::metric::record::EpochRecord;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::{Fit, FitHooks, FitView, MeasuredEpoch};
+use crate::train::input::Inputs;
 
 /// Records the progress of a fit from outside the learner.
 pub(crate) trait LearnerHooks<B: Backbone> {
@@ -37,12 +38,12 @@ pub(crate) trait LearnerHooks<B: Backbone> {
 impl<B: Backbone> LearnerHooks<B> for () {}
 
 /// What a learner does after steps and epochs: best weights, patience, models of cycles, history, events.
-struct Hooks<'a, B: Backbone> {
-    best: &'a mut BestWeights<B>,
-    history: &'a mut Vec<EpochRecord>,
-    observers: &'a mut Observers,
-    save_cycles: Option<&'a SaveCycles>,
-    above: &'a mut dyn LearnerHooks<B>,
+pub(super) struct Hooks<'a, B: Backbone> {
+    pub(super) best: &'a mut BestWeights<B>,
+    pub(super) history: &'a mut Vec<EpochRecord>,
+    pub(super) observers: &'a mut Observers,
+    pub(super) save_cycles: Option<&'a SaveCycles>,
+    pub(super) above: &'a mut dyn LearnerHooks<B>,
 }
 
 impl<B: Backbone> Hooks<'_, B> {
@@ -55,6 +56,24 @@ impl<B: Backbone> Hooks<'_, B> {
         let (best, history) = (&*self.best, &self.history[..]);
         let view = LearnerView { state, inputs, options, best, history, fit: Some(fit) };
         (view, self.above, self.observers)
+    }
+
+    /// Compares an epoch with the best one, and adds it to the history.
+    pub(super) fn follow(&mut self, epoch: &mut MeasuredEpoch<B>) {
+        self.best.consider(epoch);
+        self.above.measured(&epoch.record, &epoch.predictions, self.best.metric);
+        self.history.push(epoch.record.clone());
+    }
+
+    /// Emits what is known of an epoch; all of it also where an observer asks to stop.
+    pub(super) fn emit(&mut self, epoch: &MeasuredEpoch<B>, inputs: &Inputs) -> Result<()> {
+        let events = [
+            Event::Epoch(epoch.record.clone()),
+            Event::EpochTimes(epoch.times),
+            Event::Examples(Examples::of(&epoch.record, &epoch.predictions, &inputs.data)),
+        ];
+        let emitted = events.map(|event| self.observers.emit(&event));
+        emitted.into_iter().collect()
     }
 }
 
@@ -69,9 +88,7 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
     }
 
     fn measured(&mut self, epoch: &mut MeasuredEpoch<B>, _: &Fit) -> ControlFlow<()> {
-        self.best.consider(epoch);
-        self.above.measured(&epoch.record, &epoch.predictions, self.best.metric);
-        self.history.push(epoch.record.clone());
+        self.follow(epoch);
         match self.best.is_out_of_patience(self.history) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -83,14 +100,7 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
         if let (Some(save), Some(cycle)) = (self.save_cycles, cycle) {
             save.after_cycle(cycle, epoch, now.inputs, self.observers)?;
         }
-        // All of them are recorded, also where an observer asks to stop.
-        let events = [
-            Event::Epoch(epoch.record.clone()),
-            Event::EpochTimes(epoch.times),
-            Event::Examples(Examples::of(&epoch.record, &epoch.predictions, &now.inputs.data)),
-        ];
-        let emitted = events.map(|event| self.observers.emit(&event));
-        emitted.into_iter().collect::<Result<()>>()?;
+        self.emit(epoch, now.inputs)?;
         let (view, above, observers) = self.view(now);
         above.after_epoch(&view, observers)
     }

@@ -153,6 +153,9 @@ fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     for phase in recipe.phases.iter().skip(done) {
         match phase {
             Phase::Resize { size: next } => size = *next,
+            Phase::LogisticRegression(_) => {
+                demands.insert(Demand { size, frozen: GROUPS, copies: Some(0) });
+            }
             Phase::Tta(_) => {
                 demands.insert(Demand { size, frozen: GROUPS, copies: None });
             }

@@ -6,6 +6,7 @@ mod features;
 pub(crate) mod fine_tune;
 pub(crate) mod fit;
 pub(crate) mod keep_best;
+pub(crate) mod logistic_regression;
 pub(crate) mod lr_find;
 pub(crate) mod memory;
 pub(crate) mod out_of_fold;

@@ -36,7 +36,7 @@ impl<B: Backbone> FitHooks<B> for Silent {
 impl<B: Backbone<Head = Head>> Learner<B> {
     /// Predicts every training image by a head that was trained on other folds: the images are divided into
     /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
-    /// backbone, which are computed once. The learner itself is not changed. Byte-identical images are in the
+    /// backbone, which are computed once; a linear head by logistic regression. The learner itself is not changed. Byte-identical images are in the
     /// same fold.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
@@ -73,6 +73,9 @@ impl<B: Backbone> Learner<B> {
         let mut head = self.state.fork();
         head.set_freezing(FROZEN);
         self.inputs.prepare_features(&head, &mut self.observers)?;
+        if let Some(predictions) = self.regressions_out_of_fold(folds, stop)? {
+            return if predictions.is_finite() { Ok(predictions) } else { Err(Error::OutOfFoldNotFinite) };
+        }
         let data = self.data();
         let training = data.training_items();
         let train = &data.split.train;

@@ -50,6 +50,7 @@ pub(super) fn config<B: Backbone>(network: &Network<B>, inputs: &Inputs, size: u
     let data = &inputs.data;
     let preprocessing = Preprocessing { size, ..inputs.preprocessing() };
     ModelConfig {
+        head: network.head_form().unwrap_or_default(),
         channels: data.loading().decoder.channels,
         augmentation: data.augmentation().cloned(),
         label_separator: data.label_separator,

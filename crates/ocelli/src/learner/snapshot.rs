@@ -1,9 +1,9 @@
 //! Snapshots of training between two steps, as one value that can be saved and restored.
 
-use ocelli_nn::{Backbone, TensorFile};
+use ocelli_nn::{Backbone, HeadForm, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::learner::{Learner, LearnerView};
 use crate::recipe::freezing::Freezing;
 use crate::train::fit::Fit;
@@ -23,6 +23,9 @@ pub struct TrainSnapshot {
 /// The part of a [`TrainSnapshot`] that is not tensors. A text format must preserve every digit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SnapshotHeader {
+    /// The form of the head; `None` for a custom one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<HeadForm>,
     freezing: Freezing,
     train_bn: bool,
     steps: u64,
@@ -52,6 +55,7 @@ impl TrainSnapshot {
             fit.write(&state.network, FIT, &mut tensors);
         }
         let header = SnapshotHeader {
+            head: state.network.head_form(),
             freezing: state.freezing,
             train_bn: learner.options.train_bn,
             steps: state.steps,
@@ -69,6 +73,26 @@ impl<B: Backbone> Learner<B> {
         TrainSnapshot::of(&self.view())
     }
 
+    /// The network with a head of this form, whose values are to be replaced.
+    pub(crate) fn with_form(&self, form: Option<&HeadForm>) -> Result<Network<B>> {
+        let network = self.state.network.clone();
+        let (Some(form), own) = (form, network.head_form()) else { return Ok(network) };
+        if own.as_ref() == Some(form) {
+            return Ok(network);
+        }
+        let before_last = network.backbone().stages() - 1;
+        if !form.depths.is_sorted_by(|a, b| a < b) || form.depths.iter().any(|depth| *depth >= before_last) {
+            let depths = format!("{:?}", form.depths);
+            return Err(Error::setting(
+                "depths",
+                depths,
+                "stages of the backbone before its last, ascending",
+            ));
+        }
+        let features = network.feature_widths(&form.depths, self.data().size()).iter().sum();
+        network.with_head_form(form, features, self.state.seed).ok_or(Error::CustomHead)
+    }
+
     /// Restores a snapshot of a learner with the same images, architecture and settings. A fit that it is
     /// within can be continued with [`resume`](Self::resume).
     ///
@@ -79,9 +103,9 @@ impl<B: Backbone> Learner<B> {
     pub fn restore(&mut self, snapshot: TrainSnapshot) -> Result<()> {
         let TrainSnapshot { header, tensors } = snapshot;
         header.check()?;
-        let SnapshotHeader { freezing, train_bn, steps, epochs, fits, mut fit } = header;
+        let SnapshotHeader { head, freezing, train_bn, steps, epochs, fits, mut fit } = header;
         let own = tensors.filtered(|name| !name.starts_with(FIT));
-        let network = self.state.network.clone().with_tensors(&own)?;
+        let network = self.with_form(head.as_ref())?.with_tensors(&own)?;
         if let Some(fit) = &mut fit {
             fit.read(&network, FIT, &tensors)?;
         }

@@ -109,8 +109,7 @@ impl<B: Backbone> Learner<B> {
         let samples = items.iter().map(|&item| (item, 0)).collect();
         let mut batches = self.inputs.shared_batches(&self.inputs.loader()?, samples)?;
         let mut compute = |batch: &mut Batch| {
-            let images = to_tensor(batch, &network.device());
-            let pooled = network.pool(network.infer_stages(images, 0, network.backbone().stages()));
+            let pooled = network.infer_features(to_tensor(batch, &network.device()));
             let shape = vec![pooled.dims()[1]];
             let values = pooled.into_data().convert::<f32>().try_into_vec::<f32>();
             Ok(Rows { shape, values: values.expect("converted to f32"), targets: Vec::new() })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ocelli_data::{Augmentation, Channels, Decoder, Items, Preprocessing, RgbImage, Task};
-use ocelli_nn::{Precision, TensorFile};
+use ocelli_nn::{HeadForm, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -26,6 +26,9 @@ pub struct ModelConfig {
     pub version: String,
     /// The backbone's name in the registry.
     pub arch: String,
+    /// The form of its head, where that is not the default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub head: HeadForm,
     /// Whether an image has one label or several.
     pub task: Task,
     /// The names of the classes, in the order of the outputs.
@@ -65,6 +68,10 @@ pub struct ModelConfig {
     pub unknown: Option<UnknownConfig>,
 }
 
+fn is_default(form: &HeadForm) -> bool {
+    *form == HeadForm::default()
+}
+
 /// The most classes that a model may have.
 const MOST_CLASSES: usize = 100_000;
 
@@ -79,6 +86,7 @@ impl ModelConfig {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             arch: arch.to_owned(),
+            head: HeadForm::default(),
             task: items.task,
             classes: items.classes.names().to_vec(),
             preprocessing,

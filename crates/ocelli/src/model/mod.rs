@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use ocelli_data::{
     Augmentation, BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files,
     text_of,
@@ -96,11 +96,10 @@ impl Model {
                 format!("its config has {classes} classes, and none of its tensors has as many rows");
             return Err(Error::NotAModel { path: path.clone(), reason });
         }
-        let network = arch.trained(&tensors, classes, &Device::flex())?;
+        let network = arch.trained(&tensors, &config.head, classes, &Device::flex())?;
         let network = network.with_precision(config.precision);
         if let Some(UnknownOfModel { score, .. }) = &unknown {
-            let one_pixel = Tensor::zeros([1, network.backbone().channels(), 1, 1], &network.device());
-            let ([_, width], found) = (network.pool(one_pixel).dims(), score.features());
+            let (width, found) = (network.head().features(), score.features());
             if found != width {
                 let reason = format!("its unknown score is of {found} features, and its network has {width}");
                 return Err(Error::NotAModel { path: path.clone(), reason });

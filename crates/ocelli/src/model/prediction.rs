@@ -224,8 +224,7 @@ pub(super) fn outputs<B: Backbone>(
     if batch.indices.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let maps = network.infer_stages(to_tensor(batch, &network.device()), 0, network.backbone().stages());
-    let pooled = network.pool(maps);
+    let pooled = network.infer_features(to_tensor(batch, &network.device()));
     let scores = unknown.map_or_else(Vec::new, |UnknownOfModel { score, threshold }| {
         let features = pooled.clone().into_data().convert::<f32>();
         let features = features.try_into_vec::<f32>().expect("converted to f32");

@@ -9,6 +9,7 @@ use ocelli_nn::GROUPS;
 use crate::error::{Error, Result};
 use crate::model::tta::Tta;
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
@@ -17,6 +18,8 @@ use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Preset {
+    /// Fits a linear head to cached features by logistic regression (a linear probe).
+    Linear,
     /// Trains a new head on cached features.
     Quick,
     /// The phases of fast.ai's lesson with few epochs, training all layers at the first size only: the
@@ -47,6 +50,7 @@ impl Preset {
             head_steps: Some(100),
         };
         match self {
+            Self::Linear => Numbers { head_epochs: 0, ..head },
             Self::Quick => head,
             Self::Lesson => Numbers {
                 head_epochs: 5,
@@ -221,6 +225,9 @@ impl RecipeBuilder {
             if index > 0 {
                 phases.push(Phase::Resize { size });
             }
+            if self.preset == Preset::Linear {
+                phases.push(Phase::LogisticRegression(LogisticRegression::default()));
+            }
             // At larger sizes a trained head continues as in the lesson: at once on augmented images, if
             // their features are cached for all epochs together.
             let goes_on = index > 0 && augmented_epochs > 0 && copies > 0;
@@ -274,6 +281,7 @@ fn train(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> Pha
 impl fmt::Display for Preset {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            Self::Linear => formatter.write_str("linear"),
             Self::Quick => formatter.write_str("quick"),
             Self::Lesson => formatter.write_str("lesson"),
             Self::Full => formatter.write_str("full"),
@@ -287,13 +295,14 @@ impl FromStr for Preset {
 
     fn from_str(name: &str) -> Result<Self> {
         match name {
+            "linear" => Ok(Self::Linear),
             "quick" => Ok(Self::Quick),
             "lesson" => Ok(Self::Lesson),
             "full" => Ok(Self::Full),
             _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
                 Some(epochs @ 1..=MAX_EPOCHS) => Ok(Self::FineTune(epochs)),
                 _ => {
-                    let expected = "quick, lesson, full, or fine-tune-N for N epochs";
+                    let expected = "linear, quick, lesson, full, or fine-tune-N for N epochs";
                     Err(Error::setting("recipe", name, expected))
                 }
             },
@@ -307,7 +316,7 @@ mod tests {
 
     #[test]
     fn recipes_are_read_as_they_were_written() {
-        for preset in [Preset::Quick, Preset::Lesson, Preset::Full, Preset::FineTune(3)] {
+        for preset in [Preset::Linear, Preset::Quick, Preset::Lesson, Preset::Full, Preset::FineTune(3)] {
             let recipe =
                 RecipeBuilder::new(preset, 128).then_sizes([160]).augmented(true).head_lr(0.03).build();
             let text = toml::to_string(&recipe).unwrap();

@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 pub(crate) mod diagnosis;
 pub(crate) mod freezing;
+pub(crate) mod logistic;
 
 use ocelli_nn::Arch;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::lr_finder::LrFind;
 use crate::model::tta::Tta;
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegression;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 
@@ -31,6 +33,8 @@ pub struct Recipe {
 pub enum Phase {
     /// Train.
     Train(TrainPhase),
+    /// Fit a linear head to cached features: one epoch.
+    LogisticRegression(LogisticRegression),
     /// Change the image size, in pixels. The best weights so far are remembered, and the recipe ends with
     /// them if nothing at the new size is better.
     Resize {
@@ -78,6 +82,7 @@ impl Recipe {
     pub fn epochs(&self) -> usize {
         let epochs = self.phases.iter().map(|phase| match phase {
             Phase::Train(train) => train.schedule.epochs(),
+            Phase::LogisticRegression(_) => 1,
             _ => 0,
         });
         epochs.fold(0, usize::saturating_add)
@@ -110,6 +115,7 @@ impl Recipe {
         for phase in &self.phases {
             match phase {
                 Phase::Train(train) => train.check()?,
+                Phase::LogisticRegression(settings) => settings.check()?,
                 Phase::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
                     return Err(Error::setting("size", size, "a number of pixels from 1 to 8192"));
                 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ocelli_data::files;
-use ocelli_nn::{Backbone, TensorFile};
+use ocelli_nn::{Backbone, HeadForm, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -69,6 +69,9 @@ struct BestEntry {
     digest: String,
     size: usize,
     freezing: Freezing,
+    /// The form of the head; `None` for a custom one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head: Option<HeadForm>,
     record: EpochRecord,
 }
 
@@ -320,7 +323,8 @@ impl Checkpoints {
                 Some(digest) => digest.clone(),
                 None => save_network(&path, network, learner.inputs, size)?,
             };
-            Ok(BestEntry { file, digest, size, freezing: *freezing, record: record.clone() })
+            let head = network.head_form();
+            Ok(BestEntry { file, digest, size, freezing: *freezing, head, record: record.clone() })
         });
         entries.collect()
     }
@@ -367,8 +371,8 @@ impl Checkpoint {
         if header.size != learner.data().size() {
             learner.set_size(header.size)?;
         }
-        for (BestEntry { size, freezing, record, .. }, tensors) in header.best.into_iter().zip(best) {
-            let network = learner.network().clone().with_tensors(&tensors)?;
+        for (BestEntry { size, freezing, record, head, .. }, tensors) in header.best.into_iter().zip(best) {
+            let network = learner.with_form(head.as_ref())?.with_tensors(&tensors)?;
             learner.best.by_size.insert(size, Best { network, freezing, record });
         }
         learner.restore(TrainSnapshot { header: header.snapshot, tensors })?;

@@ -338,6 +338,13 @@ impl FinishedRun {
                 });
                 self.resizing_within = 0.0;
             }
+            Some("logistic-regression") => {
+                let number = event["fit"].as_u64().unwrap_or(0) as usize;
+                if let Some(phase) = self.phases.iter_mut().find(|phase| phase.number == number) {
+                    "head, logistic regression".clone_into(&mut phase.title);
+                    phase.text = event["text"].as_str().unwrap_or_default().replace('\n', "; ");
+                }
+            }
             Some("diagnosis") => {
                 let number = event["fit"].as_u64().unwrap_or(0) as usize;
                 if let Some(phase) = self.phases.iter_mut().find(|phase| phase.number == number) {
@@ -439,11 +446,12 @@ impl FinishedRun {
         let stride = (steps * self.history.1.len()).div_ceil(RATE_POINTS).max(1);
         let (mut before, mut points) = (0, [const { Vec::new() }; GROUPS]);
         for phase in &self.phases {
+            let epochs = epochs_of(phase.number);
             let Some(Phase::Train(train)) = self.settings.recipe.phases.get(phase.number.wrapping_sub(1))
             else {
+                before += epochs;
                 continue;
             };
-            let epochs = epochs_of(phase.number);
             // Schedules jump at the ends of epochs, which are all included unless there are very many.
             let ends = (0..epochs).step_by((epochs / RATE_POINTS).max(1));
             let ends = ends.flat_map(|epoch| [epoch * steps, (epoch + 1) * steps - 1]);

@@ -442,6 +442,7 @@ impl Recorder {
         let text = match event {
             Event::Diagnosis(diagnosis) => Some(diagnosis.to_string()),
             Event::FitStarted(fit) => Some(fit.to_string()),
+            Event::LogisticRegression(fit) => Some(fit.to_string()),
             _ => None,
         };
         let path = self.folder.path.join(EVENTS);

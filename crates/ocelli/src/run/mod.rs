@@ -331,6 +331,7 @@ fn trained_phases(recipe: &Recipe, history: &[EpochRecord]) -> Vec<TrainedPhase>
             None => {
                 let trained = match recipe.phases.get(record.fit.wrapping_sub(1)) {
                     Some(Phase::Train(train)) => train.freezing.to_string(),
+                    Some(Phase::LogisticRegression(_)) => "head, logistic regression".to_owned(),
                     _ => "training".to_owned(),
                 };
                 phases.push(TrainedPhase { number: record.fit, trained, epochs: 1 });

@@ -17,8 +17,10 @@ use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::model::finite::{check_finite, check_outputs};
 use crate::model::tta::{Tta, TtaLogits};
+use crate::processes::agreement::digest;
 use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
 use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::run::progress::Progress;
 use crate::run::tracker::Tracker;
@@ -75,6 +77,7 @@ pub(crate) fn run_recipe<B: Backbone>(
         }
         match phase {
             Phase::Train(train) => runner.train(train)?,
+            Phase::LogisticRegression(settings) => runner.logistic_regression(settings)?,
             Phase::Resize { size } => runner.learner.set_size(*size)?,
             Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
@@ -87,6 +90,8 @@ pub(crate) fn run_recipe<B: Backbone>(
             ..Progress::default()
         };
         runner.tracker.write_checkpoint_of(runner.learner)?;
+        let Learner { state, inputs, .. } = &*runner.learner;
+        inputs.processes.agree("the weights", || digest(&state.network))?;
     }
     runner.return_to_best_of_all()?;
     runner.check_finite()?;
@@ -137,6 +142,21 @@ impl<B: Backbone> Runner<'_, B> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Fits a linear head. An interrupted fit begins again: it takes seconds.
+    fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<()> {
+        let progress = &mut self.tracker.progress;
+        progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
+        progress.watch = Watch::default();
+        self.learner.state.fits = progress.fits_before + progress.done;
+        let row = self.learner.logistic_regression_with(settings, self.tracker)?;
+        if !row.is_finite() {
+            let rates = "a logistic regression".to_owned();
+            let error = Error::NoFiniteEpoch { fit: row.fit, epochs: 1, rates };
+            return if self.learner.best_of_all().is_some() { self.skip_phase(&error) } else { Err(error) };
+        }
+        self.diagnose(&[row])
     }
 
     /// Begins the fit of a phase, at its learning rates or the learning rate finder's.

@@ -252,22 +252,13 @@ impl Fit {
         predictions: &Predictions,
     ) -> EpochRecord {
         let totals = std::mem::take(&mut self.totals);
-        let measured = !predictions.is_empty();
         self.epoch += 1;
         self.batch = 0;
         state.epochs += 1;
-        let metrics = options.metrics.iter().map(|&metric| (metric, predictions.monitored_value(metric)));
-        EpochRecord {
-            fit: state.fits,
-            epoch: self.epoch,
-            train_loss: totals.loss / totals.images as f64,
-            valid_loss: measured.then(|| predictions.loss()),
-            accuracy: measured.then(|| predictions.value(Metric::Accuracy)),
-            metrics: if measured { metrics.collect() } else { Vec::new() },
-            learning_rates: totals.rates.unwrap_or(self.rates),
-            seconds: totals.seconds,
-            best: false,
-        }
+        let train_loss = totals.loss / totals.images as f64;
+        let learning_rates = totals.rates.unwrap_or(self.rates);
+        let record = record((state.fits, self.epoch), train_loss, predictions, options);
+        EpochRecord { learning_rates, seconds: totals.seconds, ..record }
     }
 
     /// Adds the fit's tensors to a file, with this prefix.
@@ -304,6 +295,28 @@ impl Fit {
         self.rates.check()?;
         self.schedule.clone().check()?;
         self.accumulation.check()
+    }
+}
+
+/// The record of an epoch, without its learning rates and its time, by its predictions of the validation images.
+pub(crate) fn record(
+    (fit, epoch): (usize, usize),
+    train_loss: f64,
+    predictions: &Predictions,
+    options: &TrainOptions,
+) -> EpochRecord {
+    let measured = !predictions.is_empty();
+    let metrics = options.metrics.iter().map(|&metric| (metric, predictions.monitored_value(metric)));
+    EpochRecord {
+        fit,
+        epoch,
+        train_loss,
+        valid_loss: measured.then(|| predictions.loss()),
+        accuracy: measured.then(|| predictions.value(Metric::Accuracy)),
+        metrics: if measured { metrics.collect() } else { Vec::new() },
+        learning_rates: LearningRates::from(0.0),
+        seconds: 0.0,
+        best: false,
     }
 }
 

@@ -73,8 +73,8 @@ fn infer_cached<B: Backbone>(state: &TrainState<B>, inputs: &Inputs, part: Part)
         let pooled = if state.is_pooled() {
             Tensor::from_data(features, &device)
         } else {
-            let (first, stages) = (state.first_trained_stage(), network.backbone().stages());
-            network.pool(network.infer_stages(Tensor::from_data(features, &device), first, stages))
+            let maps = Tensor::<4>::from_data(features, &device);
+            network.infer_features_from(state.first_trained_stage(), maps)
         };
         logits.extend(values(network.infer_head(pooled)));
     }

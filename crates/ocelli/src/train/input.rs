@@ -1,5 +1,6 @@
 //! Where the batches of an epoch come from: images, or cached features.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Observers};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
+use crate::features::store::ActivationStore;
 use crate::processes::ProcessGroup;
 use crate::processes::shared::{Rows, SharedBatches};
 use crate::recipe::freezing::Freezing;
@@ -163,6 +165,27 @@ impl Inputs {
         observers.emit(&event)
     }
 
+    /// Makes the features of this state's network ready from those in memory, of which they are these columns.
+    pub(crate) fn narrow_features<B: Backbone>(
+        &mut self,
+        state: &TrainState<B>,
+        columns: &[Range<usize>],
+        observers: &mut Observers,
+    ) -> Result<()> {
+        let key = self.backbone.prefix(state, &self.data).key();
+        let max_pixels = self.data.decoder().max_pixels;
+        let store = self.cache.as_deref().map(|cache| ActivationStore::new(cache, &key, max_pixels));
+        let (features, saved) = self.features().columns(key, columns, store.as_ref());
+        self.features = Some(Arc::new(features));
+        match saved {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let text = format!("{error}; this run goes on without it");
+                observers.emit(&Event::Notice { text })
+            }
+        }
+    }
+
     /// Whether the features of this state's frozen layers are in memory, for all images without augmentation.
     pub(crate) fn has_features_of<B: Backbone>(&self, state: &TrainState<B>) -> bool {
         let key = || self.backbone.prefix(state, &self.data).key();
@@ -298,7 +321,7 @@ impl Inputs {
     }
 
     /// One row per item, 1 where it has the class.
-    fn targets(&self, items: &[usize]) -> Vec<f32> {
+    pub(crate) fn targets(&self, items: &[usize]) -> Vec<f32> {
         let classes = self.data.classes().len();
         let mut targets = vec![0.0; items.len() * classes];
         for (row, &item) in items.iter().enumerate() {
@@ -328,7 +351,7 @@ impl BatchStream {
                 let waited = began.elapsed().as_secs_f64();
                 let input = match state.is_pooled() {
                     true => StageInput::Pooled(Tensor::from_data(features, &device)),
-                    false => StageInput::Maps(Tensor::from_data(features, &device)),
+                    false => StageInput::Maps(Tensor::<4>::from_data(features, &device).into()),
                 };
                 let targets = inputs.targets(&items);
                 Ok(Some(TrainBatch { images: items.len(), targets, input, waited }))
@@ -354,7 +377,7 @@ impl BatchStream {
                 let targets = targets_of(state, inputs, mix, &mut batch)?;
                 let images = to_tensor(&mut batch, &device);
                 let input = match batch.indices.len() {
-                    0 => StageInput::Maps(images),
+                    0 => StageInput::Maps(images.into()),
                     _ => state.infer_frozen(images),
                 };
                 Ok(Some(TrainBatch { images: batch.indices.len(), targets, input, waited }))

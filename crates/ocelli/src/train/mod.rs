@@ -5,6 +5,7 @@ pub(crate) mod fit;
 pub(crate) mod gradients;
 pub(crate) mod infer;
 pub(crate) mod input;
+pub(crate) mod logistic;
 pub(crate) mod loss;
 pub(crate) mod micro_batches;
 pub(crate) mod optimizer;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use ocelli_data::{Draws, Purpose};
-use ocelli_nn::{Backbone, GROUPS, Network, Pass, Statistics};
+use ocelli_nn::{Backbone, GROUPS, Network, Pass, StageOutput, Statistics};
 
 use crate::recipe::freezing::Freezing;
 
@@ -24,8 +24,8 @@ pub(crate) struct TrainState<B: Backbone> {
 
 /// The input of the trainable part.
 pub(crate) enum StageInput {
-    /// Images, or feature maps of the frozen part: `[images, channels, height, width]`.
-    Maps(Tensor<4>),
+    /// Images, or feature maps of the frozen part, and the pooled depths in it.
+    Maps(StageOutput),
     /// Pooled features: `[images, features]`.
     Pooled(Tensor<2>),
 }
@@ -34,7 +34,7 @@ impl StageInput {
     /// The number of elements.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Maps(maps) => maps.shape().num_elements(),
+            Self::Maps(output) => output.maps.shape().num_elements(),
             Self::Pooled(pooled) => pooled.shape().num_elements(),
         }
     }
@@ -75,8 +75,10 @@ impl<B: Backbone> TrainState<B> {
 
     /// The input of the trainable part, from images.
     pub(crate) fn infer_frozen(&self, images: Tensor<4>) -> StageInput {
-        let maps = self.network.infer_stages(images, 0, self.first_trained_stage());
-        if self.is_pooled() { StageInput::Pooled(self.network.pool(maps)) } else { StageInput::Maps(maps) }
+        if self.is_pooled() {
+            return StageInput::Pooled(self.network.infer_features(images));
+        }
+        StageInput::Maps(self.network.infer_stages(images, 0, self.first_trained_stage()))
     }
 
     /// Logits of a training pass over the trainable part of a network like this one's, and the pass with its
@@ -90,7 +92,7 @@ impl<B: Backbone> TrainState<B> {
         let key = Draws::new(self.seed, Purpose::Dropout, self.epochs, self.steps).bits();
         let pass = Pass::train(statistics, key);
         let logits = match input {
-            StageInput::Maps(maps) => network.forward_from(self.first_trained_stage(), maps, &pass),
+            StageInput::Maps(output) => network.forward_from(self.first_trained_stage(), output, &pass),
             StageInput::Pooled(pooled) => network.forward_head(pooled, &pass),
         };
         (logits, pass)

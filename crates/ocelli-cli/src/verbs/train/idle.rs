@@ -20,6 +20,12 @@ impl Train {
         let augments = self.images.augment.iter().any(|augmentation| *augmentation != none);
         let recipe = &self.recipe;
         let flags = [
+            ("--lr", !recipe.lr.is_empty() && trained.is_empty(), "trains by gradient descent"),
+            (
+                "--optimizer",
+                self.optimizer.optimizer.is_some() && trained.is_empty(),
+                "trains by gradient descent",
+            ),
             ("--augment", augments && !live && !copies, "trains on augmented images"),
             (
                 "--augmented-copies",

@@ -7,6 +7,7 @@ use super::part::Part;
 use super::{Reader, images, some_names, some_of};
 use crate::dataset::ClassLoss;
 use crate::names::{class_name, file_name, look_of, loose_look};
+use crate::source::table::SideLabels;
 use crate::source::{id_of, table};
 use crate::{Classes, DataError, Item, Skipped, Target};
 
@@ -169,8 +170,56 @@ impl Reader<'_> {
         start..self.items.len()
     }
 
+    /// The photos of a folder of the split that a table in it, or beside it, labels, where no class folders do.
+    fn by_side_labels(&mut self, side: &Path, folder: &Path, classes: &Classes) -> Option<Vec<usize>> {
+        let (parts, _) = self.parts(folder);
+        if parts.iter().any(|part| part.has_images() && classes.alike(&class_name(&part.path)).is_some()) {
+            return None;
+        }
+        let below: Vec<PathBuf> =
+            self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
+        let SideLabels { table, classes: of } = table::side_labels(side, &below, classes)?;
+        let (named, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            below.into_iter().partition(|image| of.contains_key(image));
+        let target = |image: &Path| {
+            let class = of.get(image).and_then(|class| classes.index(class));
+            class.map_or(Target::Unlabelled, Target::Class)
+        };
+        let mut notice = format!(
+            "the labels of {} are those of {}",
+            images(named.len()) + " in " + &side.display().to_string(),
+            table.display()
+        );
+        if !others.is_empty() {
+            notice += &format!("; it does not name {}, which are left out", images(others.len()));
+            self.skipped.extend(others.iter().map(|image| Skipped::new(image, "an image that no row names")));
+        }
+        self.notices.push(notice);
+        Some(self.add(&named, target).collect())
+    }
+
+    /// Labelled images of known classes: those of class folders, or as a table says.
+    pub(super) fn validation_of(
+        &mut self,
+        side: &Path,
+        folder: &Path,
+        train: Option<&Path>,
+        classes: &mut Classes,
+    ) -> Result<Vec<usize>, DataError> {
+        if let Some(labelled) = self.by_side_labels(side, folder, classes) {
+            return Ok(labelled);
+        }
+        let (parts, loose) = self.parts(folder);
+        self.say_inner(folder, &parts);
+        let folders = self.class_folders(folder, parts, loose)?;
+        if self.known.is_some() {
+            *classes = self.widened(classes.clone(), &folders);
+        }
+        self.validation(folder, folders, train, classes)
+    }
+
     /// Labelled images of known classes.
-    pub(super) fn validation(
+    fn validation(
         &mut self,
         valid: &Path,
         folders: Vec<ClassFolder>,
@@ -212,7 +261,15 @@ impl Reader<'_> {
     }
 
     /// Labelled if all images lie in folders of known classes, else unlabelled.
-    pub(super) fn test(&mut self, folder: &Path, classes: &Classes) -> Result<Vec<usize>, DataError> {
+    pub(super) fn test(
+        &mut self,
+        side: &Path,
+        folder: &Path,
+        classes: &Classes,
+    ) -> Result<Vec<usize>, DataError> {
+        if let Some(labelled) = self.by_side_labels(side, folder, classes) {
+            return Ok(labelled);
+        }
         let (parts, loose) = self.parts(folder);
         let of_class = |part: &Part| classes.alike(&class_name(&part.path)).is_some();
         let mut strangers: Vec<String> =

@@ -1,6 +1,7 @@
 //! Whether folders are classes, or parts of a split: where names do not decide, nothing is guessed.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::part::{Inner, Part};
@@ -179,7 +180,7 @@ impl Reader<'_> {
                 some_names(inner.iter().map(|inner| format!("{} {}", inner.folder, inner.images.len())));
             match part.direct {
                 true => among.push(format!("{class} ({named})")),
-                false if part.subfolders.len() > 1 => merged.push(format!("{} ({named})", part.name())),
+                false if part.branches().len() > 1 => merged.push(format!("{} ({named})", part.name())),
                 false => {}
             }
         }
@@ -203,12 +204,13 @@ impl Reader<'_> {
     /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
     pub(super) fn same_subfolders(&mut self, parts: &[Part]) {
         let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
-        let [first, _, ..] = classes[..] else { return };
-        let mut common = first.subfolders.clone();
-        for part in &classes {
-            common.retain(|name| part.subfolders.contains(name));
+        let [_, _, ..] = classes[..] else { return };
+        let branches: Vec<BTreeSet<OsString>> = classes.iter().map(|part| part.branches()).collect();
+        let mut common = branches[0].clone();
+        for branches in &branches {
+            common.retain(|name| branches.contains(name));
         }
-        let alike = classes.iter().all(|part| !part.direct && 2 * common.len() >= part.subfolders.len());
+        let alike = branches.iter().all(|branches| 2 * common.len() >= branches.len());
         if common.len() < 2 || !alike {
             return;
         }

@@ -13,9 +13,15 @@
 //! have any common name, in upper or lower case: `Training`, `training_set`, `val`, `validation`, `Testing`,
 //! `test1`, and, side by side, `seg_train` and `seg_test`. Without a validation folder the source defines no
 //! validation set. The test folder is optional: if it consists of class folders its items are labelled,
-//! otherwise they are not. Folders beside these are skipped.
+//! otherwise they are not. A validation or test folder without class folders is labelled by a table in it, or
+//! beside it with its name, that names its photos and the classes of the others: `val/val_annotations.txt`,
+//! `Test.csv`. Folders beside these are skipped.
 //!
 //! A folder that contains only one other folder of folders, as in unpacked archives, is entered.
+//!
+//! Segmentation masks beside photos are left out, with a notice: images in a folder called as one of masks whose
+//! names are those of photos in the folder of images beside it, and images called as the photo beside them and
+//! `_mask` ([`FolderOptions::include_masks`] keeps them).
 //!
 //! If folders may be classes or parts of a split, and names do not decide, nothing is guessed: [`read`] is an
 //! error, and [`look`] returns the same as a problem beside the result with all folders as classes.
@@ -34,6 +40,7 @@ mod part;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::masks::Masks;
 use super::{existing_folder, listing, role};
 use crate::dataset::ClassLoss;
 use crate::names::file_name;
@@ -49,29 +56,53 @@ use part::{Part, stem};
 /// validation folder its split has no validation items. What classes lose is in [`losses`](Dataset::losses):
 /// the caller decides whether it is too much.
 pub fn read(root: impl AsRef<Path>) -> Result<Dataset, DataError> {
-    let (data, problem) = look(root)?;
-    match problem {
-        None => Ok(data),
-        Some(problem) => Err(problem),
-    }
+    FolderOptions::default().read(root)
 }
 
 /// As [`read`], for uses other than training: if it is not clear whether folders are classes, all of them
 /// count as classes, and the second value is the error that [`read`] gives.
 pub fn look(root: impl AsRef<Path>) -> Result<(Dataset, Option<DataError>), DataError> {
-    let mut reader = Reader::new(root.as_ref(), None)?;
-    let data = reader.read()?;
-    Ok((data, reader.problem))
+    FolderOptions::default().look(root)
 }
 
 /// As [`read`], for evaluating a model of these classes: one class is enough, and so is a part of a split.
 /// The images of a folder that has the name of a class itself are of that class.
 pub fn read_known(root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, DataError> {
-    let mut reader = Reader::new(root.as_ref(), Some(known))?;
-    let data = reader.read()?;
-    match reader.problem {
-        None => Ok(data),
-        Some(problem) => Err(problem),
+    FolderOptions::default().read_known(root, known)
+}
+
+/// What counts as a photo in class folders.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FolderOptions {
+    /// Whether images that are called as the segmentation masks of others are photos too.
+    pub include_masks: bool,
+}
+
+impl FolderOptions {
+    /// As [`read`].
+    pub fn read(self, root: impl AsRef<Path>) -> Result<Dataset, DataError> {
+        let (data, problem) = self.look(root)?;
+        match problem {
+            None => Ok(data),
+            Some(problem) => Err(problem),
+        }
+    }
+
+    /// As [`look`].
+    pub fn look(self, root: impl AsRef<Path>) -> Result<(Dataset, Option<DataError>), DataError> {
+        let mut reader = Reader::new(root.as_ref(), None, self)?;
+        let data = reader.read()?;
+        Ok((data, reader.problem))
+    }
+
+    /// As [`read_known`].
+    pub fn read_known(self, root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, DataError> {
+        let mut reader = Reader::new(root.as_ref(), Some(known), self)?;
+        let data = reader.read()?;
+        match reader.problem {
+            None => Ok(data),
+            Some(problem) => Err(problem),
+        }
     }
 }
 
@@ -90,12 +121,18 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(root: &Path, known: Option<&'a Classes>) -> Result<Self, DataError> {
+    fn new(root: &Path, known: Option<&'a Classes>, options: FolderOptions) -> Result<Self, DataError> {
         let root = existing_folder(root)?;
         std::fs::read_dir(&root).map_err(DataError::io("list", &root))?;
         let mut listing = listing::images_below(&root);
+        let mut notices: Vec<String> = listing::known_leftovers(&listing.skipped).into_iter().collect();
+        if !options.include_masks {
+            let masks = Masks::find(&root, listing.images.iter().map(PathBuf::as_path));
+            let left_out = masks.take_out(&mut listing);
+            listing.skipped.extend(left_out);
+            notices.extend(masks.notices(&root));
+        }
         let skipped = std::mem::take(&mut listing.skipped);
-        let notices = listing::known_leftovers(&skipped).into_iter().collect();
         let stems = listing.images.iter().filter_map(|image| stem(image)).collect();
         Ok(Reader {
             root,
@@ -208,17 +245,11 @@ impl<'a> Reader<'a> {
         let train = train.map(|train| train.path);
         if let Some(valid) = &valid {
             let folder = self.enter_unless_class(&valid.path, &classes);
-            let (parts, loose) = self.parts(&folder);
-            self.say_inner(&folder, &parts);
-            let folders = self.class_folders(&folder, parts, loose)?;
-            if self.known.is_some() {
-                classes = self.widened(classes, &folders);
-            }
-            split.valid = self.validation(&folder, folders, train.as_deref(), &classes)?;
+            split.valid = self.validation_of(&valid.path, &folder, train.as_deref(), &mut classes)?;
         }
         if let Some(test) = &test {
             let folder = self.enter_unless_class(&test.path, &classes);
-            split.test = self.test(&folder, &classes)?;
+            split.test = self.test(&test.path, &folder, &classes)?;
             if self.known.is_none() && !split.test.is_empty() {
                 self.notices.push(format!(
                     "test images are neither trained on nor evaluated: {} in {}",

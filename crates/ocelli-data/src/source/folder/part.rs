@@ -65,6 +65,26 @@ impl Part {
         }
         inner.into_iter().map(|(folder, images)| Inner { folder, images }).collect()
     }
+
+    /// The folders where the images in it part ways: those directly in it, or in the only one that holds any, as
+    /// `bike` and `mug` are in `amazon/images/bike`; none where images lie beside them.
+    pub(super) fn branches(&self) -> BTreeSet<OsString> {
+        let lost = self.lost.iter().map(|skipped| &skipped.path);
+        let folders =
+            self.images.iter().chain(lost).filter_map(|image| image.parent()?.strip_prefix(&self.path).ok());
+        let folders: BTreeSet<&Path> = folders.collect();
+        for level in 0.. {
+            let at_level: BTreeSet<Option<&OsStr>> =
+                folders.iter().map(|folder| folder.iter().nth(level)).collect();
+            if at_level.contains(&None) || at_level.is_empty() {
+                break;
+            }
+            if at_level.len() > 1 {
+                return at_level.into_iter().flatten().map(OsStr::to_owned).collect();
+            }
+        }
+        BTreeSet::new()
+    }
 }
 
 impl Reader<'_> {

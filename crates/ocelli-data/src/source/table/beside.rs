@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::discover::{Tables, files, folders, holds_images, is_table, some, unread};
-use super::sheet::Sheet;
-use super::{Finder, Labelled, Match, Opened, TableOptions, names, several};
+use super::sheet::{Row, Sheet};
+use super::{Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, names, names_files, several};
 use crate::names::{file_name, look_of};
-use crate::source::{id_of, listing};
+use crate::source::{id_of, listing, masks};
 use crate::text::count;
 use crate::{DataError, Dataset};
 
@@ -60,6 +60,10 @@ pub(super) fn decide(
         // Without labels it says nothing else than the folders.
         Err(error) => match read {
             _ if are_parts => return Err(unclear(root, &photos, &name, error)),
+            Ok(_) if candidate.groups.is_some() => {
+                let column = candidate.groups.as_deref().unwrap_or_default();
+                return Err(groups_as_folders(root, &photos, &name, column, error));
+            }
             Ok(_) => return Ok(Verdict::Folders(mention())),
             Err(refused) => return Err(neither(refused, &name, &format!("cannot be read: {error}"))),
         },
@@ -136,6 +140,28 @@ fn unclear(root: &Path, photos: &Photos, table: &str, error: &DataError) -> Data
     }
 }
 
+/// That the folders' names are in a column that says which images belong together, and hardly classes.
+fn groups_as_folders(
+    root: &Path,
+    photos: &Photos,
+    table: &str,
+    column: &str,
+    error: &DataError,
+) -> DataError {
+    DataError::Split {
+        reason: format!(
+            "the folders in {} ({}) have the names in the column \"{column}\" of {table}, which are hardly classes, and the \
+             table cannot be read for its labels: {error}",
+            root.display(),
+            some_folders(&photos.folders)
+        ),
+        advice: format!(
+            "give the table with what it lacks (`from_csv` {table}), or, if the folders' names are the classes, say so \
+             (`class_folders`)"
+        ),
+    }
+}
+
 /// The error of the folders, with what is the matter with a table that names their photos.
 fn neither(refused: &DataError, table: &str, says: &str) -> DataError {
     let text = refused.to_string();
@@ -198,6 +224,8 @@ struct Candidate {
     tables: Tables,
     /// How many of the photos they name.
     photos: usize,
+    /// The column of groups, such as patients, that has the names of the photos' folders.
+    groups: Option<String>,
     read: Result<Labelled, DataError>,
 }
 
@@ -247,8 +275,8 @@ fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
     let items = read.iter().flat_map(|data| &data.items.items);
     let with_photos: BTreeSet<PathBuf> =
         items.filter_map(|item| Some(root.join(item.path.strip_prefix(root).ok()?.iter().next()?))).collect();
-    let without_photos =
-        folders(root).filter(|folder| !with_photos.contains(folder) && !holds_images(folder, 2));
+    let no_photos = |folder: &Path| masks::is_named(folder) || !holds_images(folder, 2);
+    let without_photos = folders(root).filter(|folder| !with_photos.contains(folder) && no_photos(folder));
     found.extend(without_photos.flat_map(|folder| files(&folder).filter(may_be).collect::<Vec<_>>()));
     found
 }
@@ -256,7 +284,9 @@ fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
 /// A table, if it names most of the photos.
 fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option<Candidate> {
     // Most tables name no photos, and some are large.
-    if !Sheet::read_beginning(table).is_ok_and(|sheet| names_files(&sheet, finder)) {
+    let may_name_files =
+        |sheet: Sheet| names_files(&sheet, finder, None) || cut_at_spaces(&sheet, finder, None).is_some();
+    if !Sheet::read_beginning(table).is_ok_and(may_name_files) {
         return None;
     }
     let options =
@@ -275,13 +305,16 @@ fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option
     let named = ambiguous + photos.class.keys().filter(|path| found.contains(path.as_path())).count();
     let tables = Tables { labels: vec![table.to_owned()], ..Tables::default() };
     let most = named > 0 && named as f64 >= MOST * photos.class.len() as f64;
-    most.then(|| Candidate { tables, photos: named, read: opened.read().map(|read| read.labelled) })
+    most.then(|| {
+        let groups = folders_of_groups(&opened, photos);
+        Candidate { tables, photos: named, groups, read: opened.read().map(|read| read.labelled) }
+    })
 }
 
 /// The tables for the sides of the split, if they name most of the photos, or, where they cannot be read, seem to.
 fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) -> Option<Candidate> {
     let (_, train) = &tables.sides[0];
-    if !Sheet::read_beginning(train).is_ok_and(|sheet| names_files(&sheet, finder)) {
+    if !Sheet::read_beginning(train).is_ok_and(|sheet| names_files(&sheet, finder, None)) {
         return None;
     }
     let options = TableOptions { allow_missing: true, ..TableOptions::default() };
@@ -290,18 +323,25 @@ fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) ->
     let named: BTreeSet<&Path> = items.iter().map(|item| item.path.as_path()).collect();
     let named = photos.class.keys().filter(|path| named.contains(path.as_path())).count();
     let most = read.is_err() || named > 0 && named as f64 >= MOST * photos.class.len() as f64;
-    most.then(|| Candidate { tables: tables.clone(), photos: named, read })
+    most.then(|| Candidate { tables: tables.clone(), photos: named, groups: None, read })
 }
 
-/// Whether a column of the first rows of a table names files.
-fn names_files(sheet: &Sheet, finder: &Finder) -> bool {
-    let rows = &sheet.rows;
-    let names = |column: usize| {
-        let hits = finder.hits(rows.iter().map(|row| row.cell(column)), None);
-        // A photo may have several rows, and some photos may not be here.
-        hits > 0 && 10 * hits >= rows.len().saturating_sub(1)
+/// The column of groups whose cells are the names of the folders of the rows' photos.
+fn folders_of_groups(opened: &Opened, photos: &Photos) -> Option<String> {
+    let header = opened.header.as_ref()?;
+    let rows = opened.sheet.rows.iter().zip(&opened.matches);
+    let found: Vec<(&Row, &String)> = rows
+        .filter_map(|(row, found)| match found {
+            Match::Found(found) => Some((row, photos.class.get(&found.path)?)),
+            _ => None,
+        })
+        .collect();
+    let is_theirs = |column: &usize| {
+        let same = found.iter().filter(|(row, folder)| alike(folder, row.cell(*column))).count();
+        same > 0 && same as f64 >= AGREEING * found.len() as f64
     };
-    (0..sheet.width()).any(names)
+    let called = |column: &usize| names::group_rank(&header[*column]).is_some();
+    (0..header.len()).filter(called).find(is_theirs).map(|column| header[column].clone())
 }
 
 /// The one table to compare with the folders.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
+use super::path_columns::PathColumns;
 use super::rows::binary;
 use super::sheet::{Row, Sheet, counts, ends_as_image};
 use super::sides::{SplitColumns, flag, odd_values};
@@ -25,6 +26,8 @@ pub(super) struct Columns {
     pub labels: Vec<usize>,
     pub split: Option<SplitColumns>,
     pub group: Option<usize>,
+    /// A column that is called as one of groups, and not asked for.
+    pub unused_group: Option<usize>,
 }
 
 /// A table whose columns are looked for.
@@ -34,6 +37,8 @@ pub(super) struct Search<'a> {
     pub finder: &'a Finder,
     /// The names of the columns, where the table has them.
     pub header: Option<&'a [String]>,
+    /// The columns that make the paths of the files, where they are two.
+    pub path_columns: Option<PathColumns>,
 }
 
 impl Search<'_> {
@@ -211,7 +216,25 @@ impl Search<'_> {
             false => stated,
             true => self.labels(file, split.as_ref(), group, notices)?,
         };
-        Ok(Columns { file, labels, split, group })
+        let unused_group = if group.is_some() { None } else { self.unused_group(file, &labels) };
+        Ok(Columns { file, labels, split, group, unused_group })
+    }
+
+    /// The column whose name and cells say which images belong together.
+    fn unused_group(&self, file: usize, labels: &[usize]) -> Option<usize> {
+        let rank = |column: &usize| {
+            let free = *column != file && !labels.contains(column);
+            self.header_name(*column).filter(|_| free).and_then(names::group_rank)
+        };
+        let recurs = |column: &usize| {
+            let cells = || self.rows().iter().map(|row| row.cell(*column)).filter(|cell| !cell.is_empty());
+            let different = cells().collect::<HashSet<_>>().len();
+            different > 1 && different < cells().count()
+        };
+        let mut called: Vec<usize> =
+            (0..self.sheet.width()).filter(|column| rank(column).is_some()).collect();
+        called.sort_by_key(rank);
+        called.into_iter().find(recurs)
     }
 
     /// The column of the split that was asked for.
@@ -413,7 +436,15 @@ impl Search<'_> {
         let mut taken = vec![file];
         taken.extend(group);
         taken.extend(split.into_iter().flat_map(SplitColumns::columns));
-        let candidates = self.candidates(&taken, notices);
+        taken.extend(self.path_columns.map(|columns| columns.name));
+        let mut candidates = self.candidates(&taken, notices);
+        // The folder of a path may be its class.
+        if let Some(PathColumns { folder, .. }) = self.path_columns
+            && !self.header_name(folder).is_some_and(names::is_label)
+            && candidates.len() > 1
+        {
+            candidates.retain(|column| *column != folder);
+        }
         match candidates[..] {
             [] => {
                 let detail = format!("has no column of labels beside that of the files ({})", self.all());
@@ -475,7 +506,14 @@ impl Search<'_> {
     }
 
     fn is_binary(&self, column: usize) -> bool {
-        self.rows().iter().all(|row| binary(row.cell(column)).is_some())
+        self.rows().iter().all(|row| binary(row.cell(column)).is_some()) && self.third_value(column).is_none()
+    }
+
+    /// A row with -1 in a column that has 0 too: it says neither yes nor no, as in CheXpert.
+    fn third_value(&self, column: usize) -> Option<&Row> {
+        let is = |row: &&Row, value: f64| row.cell(column).parse() == Ok(value);
+        let minus = self.rows().iter().find(|row| is(row, -1.0))?;
+        self.rows().iter().any(|row| is(&row, 0.0)).then_some(minus)
     }
 
     fn check_binary(&self, columns: &[usize]) -> Result<(), DataError> {
@@ -488,6 +526,14 @@ impl Search<'_> {
         }
         if columns.iter().collect::<HashSet<_>>().len() < columns.len() {
             return wrong("is given one column of labels twice".to_owned(), None);
+        }
+        for &column in columns {
+            if let Some(row) = self.third_value(column) {
+                let (cell, name) = (row.cell(column), self.name(column));
+                let detail =
+                    format!("holds \"{cell}\" in the column {name}, beside 0 and 1, and could mean either");
+                return wrong(detail, Some(row.line));
+            }
         }
         for row in self.rows() {
             if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {

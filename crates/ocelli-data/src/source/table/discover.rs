@@ -8,8 +8,8 @@ use super::names;
 use super::sheet::is_image_ending;
 use crate::DataError;
 use crate::names::file_name;
-use crate::source::listing;
 use crate::source::role::{self, Role};
+use crate::source::{listing, masks};
 
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
@@ -235,7 +235,11 @@ pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
 /// or just photos.
 pub fn says_the_classes(folder: &Path) -> bool {
     let class_folders = |folder: &Path| {
-        let holds = |path: &PathBuf| !is_container(path) && holds_images(path, 2);
+        let beside_photos = || folders(folder).any(|path| is_container(&path));
+        let holds = |path: &PathBuf| {
+            let is_of_masks = || masks::is_named(path) && beside_photos();
+            !is_container(path) && holds_images(path, 2) && !is_of_masks()
+        };
         folders(folder).filter(holds).count()
     };
     let directly = holds_images(folder, 0);

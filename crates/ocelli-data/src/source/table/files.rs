@@ -9,9 +9,10 @@ use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::sheet::is_image_ending;
+use super::sheet::{ends_as_image, is_image_ending};
 use crate::names::composed;
 use crate::source::listing;
+use crate::source::masks::Masks;
 use crate::text_of;
 
 /// The files below a folder, to be found by what people call them.
@@ -29,6 +30,8 @@ pub struct Finder {
     by_stem: HashMap<String, Vec<usize>>,
     /// Names of folders, folded.
     folders: HashSet<String>,
+    /// Segmentation masks, which have the names of their photos.
+    masks: Masks,
 }
 
 /// A file below the folder.
@@ -166,6 +169,9 @@ impl Finder {
                 finder.add(slashed(relative), entry.path().to_owned());
             }
         }
+        let is_image = |path: &&Path| ends_as_image(&text_of(path.file_name().unwrap_or_default()));
+        let images = finder.files.iter().map(|file| file.path.as_path()).filter(is_image);
+        finder.masks = Masks::find(root, images);
         finder
     }
 
@@ -192,6 +198,7 @@ impl Finder {
             by_path_stem: HashMap::new(),
             by_stem: HashMap::new(),
             folders: HashSet::new(),
+            masks: Masks::default(),
         }
     }
 
@@ -209,6 +216,12 @@ impl Finder {
         self.by_name.entry(name).or_default().push(index);
         self.by_path.entry(folded.clone()).or_default().push(index);
         self.files.push(Known { relative, folded, path });
+    }
+
+    /// Whether a path ends in the name of a folder below the root.
+    pub(super) fn has_folder(&self, path: &str) -> bool {
+        let last = path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+        !last.is_empty() && self.folders.contains(&fold(last))
     }
 
     /// The files' paths from the folder, sorted folder by folder.
@@ -403,7 +416,12 @@ impl Finder {
         ];
         let allowed = ways.into_iter().filter(|(lacks_ending, _)| !lacks_ending || suffix.is_none());
         let found = allowed.map(|(lacks, files)| (lacks, files())).find(|(_, files)| !files.is_empty());
-        let Some((lacks_ending, files)) = found else { return Vec::new() };
+        let Some((lacks_ending, mut files)) = found else { return Vec::new() };
+        // A name that a photo and its mask have is the photo's.
+        let is_photo = |file: &usize| !self.masks.contains(&self.files[*file].path);
+        if !self.masks.is_empty() && files.len() > 1 && files.iter().any(is_photo) {
+            files.retain(is_photo);
+        }
         // Of many files of one name only those that share most folders are of interest.
         let depths: Vec<usize> = files.iter().map(|&file| self.depth(&whole, file)).collect();
         let deepest = depths.iter().copied().max().unwrap_or(0);

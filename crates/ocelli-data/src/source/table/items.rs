@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::rows::{Entry, Labels, Notes, Tally};
 use super::sides::FolderSides;
-use super::{Labelled, Table, labels};
+use super::{ImpliedSplit, Labelled, SplitBy, Table, UnusedGroups, labels};
+use crate::source::masks::Masks;
 use crate::source::{listing, role::Role};
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
@@ -42,14 +43,16 @@ impl Table<'_> {
         let ItemRows { items, mut sides, groups } = self.item_rows(entries, &classes, task, &mut notes);
         let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
         let folders = FolderSides::of(&ids);
-        let mut split_by_folders = Vec::new();
+        let mut implied_split = None;
         match (&folders, &self.columns.split) {
             (None, _) => {}
             (Some(folders), Some(_)) => notes.notices.extend(self.disagreement(folders, &sides)),
             (Some(folders), None) => {
                 sides.clone_from(&folders.roles);
-                split_by_folders = self.say_folders(folders);
-                notes.notices.extend(split_by_folders.iter().cloned());
+                let said = self.say_folders(folders);
+                notes.notices.extend(said.iter().cloned());
+                implied_split =
+                    Some(ImpliedSplit { by: SplitBy::Folders, files: folders.named(), notices: said });
             }
         }
         let test = sides.iter().filter(|side| **side == Some(Role::Test)).count();
@@ -61,7 +64,7 @@ impl Table<'_> {
             ));
         }
         let items = Items { root, task, classes, items };
-        let has_split = self.columns.split.is_some() || !split_by_folders.is_empty();
+        let has_split = self.columns.split.is_some() || implied_split.is_some();
         let split = has_split.then(|| {
             let side = |side| (0..sides.len()).filter(|&index| sides[index] == Some(side)).collect();
             Split { train: side(Role::Train), valid: side(Role::Valid), test: side(Role::Test) }
@@ -71,12 +74,18 @@ impl Table<'_> {
             Labels::Cells(_, reading, _) if task == Task::MultiLabel => reading.separator(),
             _ => None,
         };
-        let names: BTreeSet<&str> = groups.iter().flatten().map(String::as_str).collect();
-        notes.notices.extend(labels::alike_groups(names));
+        if self.columns.group.is_some() {
+            let names: BTreeSet<&str> = groups.iter().flatten().map(String::as_str).collect();
+            notes.notices.extend(labels::alike_groups(names));
+        }
         let Notes { skipped, notices } = notes;
         let dataset = Dataset { items, split, skipped, notices, losses: Vec::new() };
+        let unused_groups = self.columns.unused_group.map(|column| UnusedGroups {
+            column: self.header.and_then(|header| header.get(column)).cloned().unwrap_or_default(),
+            groups: groups.clone(),
+        });
         let groups = self.columns.group.is_some().then_some(groups);
-        Ok(Labelled { dataset, label_separator, groups, split_by_folders })
+        Ok(Labelled { dataset, label_separator, groups, implied_split, unused_groups })
     }
 
     /// The notices that the folders of files give the split.
@@ -202,7 +211,14 @@ pub(super) fn list_unnamed(table: &str, dataset: &mut Dataset) {
     let Dataset { items, skipped, notices, .. } = dataset;
     let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
     let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
-    let unnamed: Vec<PathBuf> = listing::images_below(&items.root)
+    let mut listing = listing::images_below(&items.root);
+    let masks = Masks::find(&items.root, listing.images.iter().map(PathBuf::as_path));
+    if !masks.is_empty() {
+        // Those that rows name are images of the data set.
+        listing.images.retain(|image| !named.contains(image.as_path()));
+        skipped.extend(masks.take_out(&mut listing));
+    }
+    let unnamed: Vec<PathBuf> = listing
         .images
         .into_iter()
         .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))

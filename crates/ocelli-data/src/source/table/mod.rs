@@ -18,13 +18,16 @@
 //! | `sheet.rs` | bytes to rows of cells |
 //! | `columns.rs` | which column is which |
 //! | `files.rs` | which file a name refers to |
+//! | `path_columns.rs` | paths whose folder and name stand in two columns |
 //! | `header.rs` | whether the first row names the columns |
 //! | `labels.rs` | one label or several in a cell |
 //! | `rows.rs` | from rows to files and labels |
 //! | `merge.rs` | several rows for one file, and missing files |
 //! | `items.rs` | from files and labels to a data set |
+//! | `side_labels.rs` | the labels of a folder of the split without class folders |
 //! | `sides.rs` | on which side of the split a row is |
 //! | `several.rs` | a table for each side of the split |
+//! | `split_lists.rs` | published lists of the images on each side of the split |
 //! | `discover.rs` | the tables in a folder of photos |
 //! | `beside.rs` | whether a table or the folders beside it say the classes |
 
@@ -37,10 +40,13 @@ mod items;
 mod labels;
 mod merge;
 mod names;
+mod path_columns;
 mod rows;
 mod several;
 mod sheet;
+mod side_labels;
 mod sides;
+mod split_lists;
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +56,8 @@ pub(crate) use discover::unread;
 pub use discover::{Tables, is_table, says_the_classes};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
+pub(crate) use side_labels::{SideLabels, side_labels};
+pub use split_lists::read_split;
 
 use super::existing_folder;
 use crate::files::folder_of;
@@ -57,6 +65,7 @@ use crate::{DataError, Dataset, Task};
 use beside::Verdict;
 use columns::{Columns, Search};
 use header::{first_row_is_a_header, known_header};
+use path_columns::PathColumns;
 use rows::Notes;
 use sheet::shortened;
 
@@ -120,9 +129,41 @@ pub struct Labelled {
     pub label_separator: Option<char>,
     /// The group of each item, if a column of groups is given; `None` for an empty cell.
     pub groups: Option<Vec<Option<String>>>,
-    /// The notices that folders in the files' paths, such as `train` and `valid`, give the split; none where
-    /// they do not. A split that is asked for goes before it.
-    pub split_by_folders: Vec<String>,
+    /// What the split follows that no column of a table says; a split that is asked for goes before it.
+    pub implied_split: Option<ImpliedSplit>,
+    /// A column that says which images belong together, and is not used.
+    pub unused_groups: Option<UnusedGroups>,
+}
+
+/// A split that a data set has by the names of its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImpliedSplit {
+    /// What gives it.
+    pub by: SplitBy,
+    /// The folders or lists, for people.
+    pub files: String,
+    /// The notices about it.
+    pub notices: Vec<String>,
+}
+
+/// What gives a split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitBy {
+    /// Folders in the paths of a table's files, such as `train` and `valid`.
+    Folders,
+    /// Published lists beside the photos, such as `train.txt` and `test.txt`.
+    Lists,
+    /// The first words of the images' names, such as `train_00001.jpg` and `test_00001.jpg`.
+    Names,
+}
+
+/// A column that says by its name which images belong together: of one patient, one subject, one lesion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedGroups {
+    /// The name of the column.
+    pub column: String,
+    /// The group of each item; `None` for an empty cell.
+    pub groups: Vec<Option<String>>,
 }
 
 /// Reads a table of labels, or the one in a folder; no image is decoded. Items keep the order of the rows.
@@ -151,6 +192,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
         }
         let mut read = read_one(path, options, notices)?;
         read.list_unnamed();
+        split_lists::apply(options.folder.as_deref().unwrap_or(folder_of(path)), &mut read.labelled);
         return Ok(read.labelled);
     }
     let tables = Tables::of(path);
@@ -162,6 +204,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     notices.extend(tables.without_table());
     let mut read = read_one(&table, options, notices)?;
     read.list_unnamed();
+    split_lists::apply(path, &mut read.labelled);
     Ok(read.labelled)
 }
 
@@ -198,6 +241,7 @@ pub fn read_folder(
                 let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
                 let mut read = read_one(&table, &options, vec![notice])?;
                 read.list_unnamed();
+                split_lists::apply(root, &mut read.labelled);
                 read.labelled
             }
             None => read(root, options)?,
@@ -207,9 +251,15 @@ pub fn read_folder(
     let read = folders(root);
     match beside::decide(root, &tables, &read)? {
         Verdict::Folders(notice) => {
-            let mut dataset = read?;
-            dataset.notices.extend(notice);
-            Ok(LabelledFolder { labelled: Labelled::by_folders(dataset), by_table: false })
+            let mut labelled = Labelled::by_folders(read?);
+            let lists = split_lists::apply(root, &mut labelled);
+            // A table whose rows give the split is not passed over.
+            let is_used = tables.labels.iter().any(|table| lists.contains(table));
+            labelled
+                .dataset
+                .notices
+                .extend(notice.filter(|notice| !is_used || notice.starts_with("warning")));
+            Ok(LabelledFolder { labelled, by_table: false })
         }
         Verdict::Tables(tables, notice) => {
             let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
@@ -217,6 +267,7 @@ pub fn read_folder(
                 0 | 1 => {
                     let mut read = read_one(&tables.one(root)?, &options, Vec::new())?;
                     read.list_unnamed();
+                    split_lists::apply(root, &mut read.labelled);
                     read.labelled
                 }
                 _ => several::read(root, &tables, &options)?,
@@ -230,7 +281,7 @@ pub fn read_folder(
 impl Labelled {
     /// Images that are labelled by their folders.
     pub fn by_folders(dataset: Dataset) -> Self {
-        Self { dataset, label_separator: None, groups: None, split_by_folders: Vec::new() }
+        Self { dataset, label_separator: None, groups: None, implied_split: None, unused_groups: None }
     }
 }
 
@@ -266,6 +317,8 @@ struct Opened<'a> {
     finder: Finder,
     /// The names of the columns, where the table has them.
     header: Option<Vec<String>>,
+    /// The columns that make the paths of the files, where they are two.
+    path_columns: Option<PathColumns>,
     /// The column of the files.
     file: usize,
     /// The file of each row.
@@ -277,6 +330,16 @@ impl<'a> Opened<'a> {
     fn open(path: &Path, options: &'a TableOptions, mut notices: Vec<String>) -> Result<Self, DataError> {
         let mut sheet = Sheet::read(path)?;
         notices.append(&mut sheet.notices);
+        let beside = folder_of(path);
+        let folder = match &options.folder {
+            Some(folder) => existing_folder(folder)?,
+            None => beside.to_owned(),
+        };
+        let finder = Finder::new(&folder);
+        if let Some(mut cut) = cut_at_spaces(&sheet, &finder, options.suffix.as_deref()) {
+            notices.append(&mut cut.notices);
+            sheet = cut;
+        }
         if sheet.width() < 2 {
             let row = sheet.rows.get(1).or(sheet.rows.first());
             let (line, text) = row.map_or((1, ""), |row| (row.line, row.cell(0)));
@@ -285,14 +348,14 @@ impl<'a> Opened<'a> {
                 "give it a column of files and one of labels, separated by commas, tabs, semicolons or |";
             return Err(table_error(path, None, detail, advice));
         }
-        let beside = folder_of(path);
-        let folder = match &options.folder {
-            Some(folder) => existing_folder(folder)?,
-            None => beside.to_owned(),
-        };
-        let finder = Finder::new(&folder);
         let mut header = known_header(&mut sheet, options, &finder, &mut notices)?;
-        let search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
+        let suffix = options.suffix.as_deref();
+        let path_columns = match options.id_column {
+            None => path_columns::join(&mut sheet, &mut header, &finder, suffix, &mut notices),
+            Some(_) => None,
+        };
+        let search =
+            Search { sheet: &sheet, options, finder: &finder, header: header.as_deref(), path_columns };
         let file = search.file(&mut notices)?;
         // A quote that was forgotten makes one cell of many rows.
         refuse_long_cells(&sheet, file)?;
@@ -316,13 +379,14 @@ impl<'a> Opened<'a> {
             );
             header = Some(row.cells);
         }
-        Ok(Self { sheet, options, folder, finder, header, file, matches, notices })
+        Ok(Self { sheet, options, folder, finder, header, path_columns, file, matches, notices })
     }
 
     /// Reads labels, split and groups.
     fn read(self) -> Result<ReadTable, DataError> {
-        let Self { sheet, options, folder, finder, header, file, matches, mut notices } = self;
-        let search = Search { sheet: &sheet, options, finder: &finder, header: header.as_deref() };
+        let Self { sheet, options, folder, finder, header, path_columns, file, matches, mut notices } = self;
+        let search =
+            Search { sheet: &sheet, options, finder: &finder, header: header.as_deref(), path_columns };
         let columns = search.find(file, &mut notices)?;
         for &column in &columns.labels {
             refuse_long_cells(&sheet, column)?;
@@ -336,6 +400,26 @@ impl<'a> Opened<'a> {
         let labelled = table.read(&folder, matches, notices)?;
         Ok(ReadTable { labelled, name: sheet.name(), label_columns, header })
     }
+}
+
+/// A table of one column, cut at spaces, if that makes a column of files of it.
+fn cut_at_spaces(sheet: &Sheet, finder: &Finder, suffix: Option<&str>) -> Option<Sheet> {
+    if sheet.width() > 1 || names_files(sheet, finder, suffix) {
+        return None;
+    }
+    sheet.cut_at_spaces().filter(|cut| names_files(cut, finder, suffix))
+}
+
+/// Whether a column of the first rows of a table names files.
+fn names_files(sheet: &Sheet, finder: &Finder, suffix: Option<&str>) -> bool {
+    const SOME_ROWS: usize = 1000;
+    let rows = || sheet.rows.iter().take(SOME_ROWS);
+    let names = |column: usize| {
+        let hits = finder.hits(rows().map(|row| row.cell(column)), suffix);
+        // A photo may have several rows, and some photos may not be here.
+        hits > 0 && 10 * hits >= rows().count().saturating_sub(1)
+    };
+    (0..sheet.width()).any(names)
 }
 
 /// An error where a cell of a column goes over several lines.

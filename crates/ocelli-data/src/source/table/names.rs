@@ -80,6 +80,32 @@ const LABELS: [&str; 36] = [
 /// Columns that say on which side of the split an image is.
 const SPLITS: [&str; 8] = ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold"];
 
+/// Columns whose images belong together, those around others first: lesions are of a patient.
+const GROUPS: [&str; 22] = [
+    "patient",
+    "patientid",
+    "patientno",
+    "patientnumber",
+    "subject",
+    "subjectid",
+    "participant",
+    "participantid",
+    "person",
+    "personid",
+    "donor",
+    "donorid",
+    "animalid",
+    "individual",
+    "individualid",
+    "caseid",
+    "slideid",
+    "lesion",
+    "lesionid",
+    "plantid",
+    "seqid",
+    "sequenceid",
+];
+
 /// A name as it is compared.
 fn plain(name: &str) -> String {
     let dropped = |c: &char| !matches!(c, ' ' | '_' | '-' | '.' | '/');
@@ -108,6 +134,12 @@ pub(super) fn says_presence(name: &str) -> bool {
 /// Whether a name says that the column holds labels.
 pub(super) fn is_label(name: &str) -> bool {
     LABELS.contains(&plain(name).as_str())
+}
+
+/// How plainly a name says that images with the same cell belong together: 0 is most plain.
+pub(super) fn group_rank(name: &str) -> Option<usize> {
+    let name = plain(name);
+    GROUPS.iter().position(|known| *known == name)
 }
 
 /// Whether a name says that the column holds sides of the split.
@@ -181,6 +213,11 @@ pub(super) fn is_other_table(stem: &str) -> bool {
         "confusion",
         "submit",
         "solution",
+        "partition",
+        "patition",
+        "bbox",
+        "boundingbox",
+        "landmark",
     ];
     let starts = ["test", "valid", "val", "sample", "lrfind", "classdict"];
     parts.iter().any(|part| name.contains(part)) || starts.iter().any(|start| name.starts_with(start))
@@ -198,7 +235,7 @@ mod tests {
         assert!(
             is_other_table("sample_submission") && is_other_table("test_labels") && !is_other_table("train")
         );
-        for names in [&FILES[..], &LABELS, &SPLITS, &TABLES] {
+        for names in [&FILES[..], &LABELS, &SPLITS, &GROUPS, &TABLES] {
             assert!(names.iter().all(|name| plain(name) == *name), "written as they are compared");
         }
     }

@@ -56,7 +56,8 @@ impl<'a> Labels<'a> {
 pub(super) fn binary(cell: &str) -> Option<bool> {
     match cell {
         "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
-        "0" | "0.0" | "false" | "False" | "FALSE" => Some(false),
+        // Some data sets say 1 and -1, as CelebA does.
+        "0" | "0.0" | "-1" | "-1.0" | "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
 }
@@ -228,6 +229,7 @@ impl Table<'_> {
             let group = self
                 .columns
                 .group
+                .or(self.columns.unused_group)
                 .map(|column| row.cell(column))
                 .filter(|group| !group.is_empty() && !labels::is_missing(group));
             let group = group.map(str::to_owned);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::discover::{Tables, folder_of_side, some};
 use super::labels::is_missing;
 use super::sheet::Sheet;
-use super::{Column, Labelled, ReadTable, TableOptions, items, read_one, table_error};
+use super::{Column, Labelled, ReadTable, TableOptions, UnusedGroups, items, read_one, table_error};
 use crate::files::folder_of;
 use crate::source::id_of;
 use crate::source::role::Role;
@@ -136,10 +136,12 @@ fn joined(
     };
     let mut split = Split::default();
     let mut groups = Some(Vec::new());
+    let mut unused = Some(UnusedGroups { column: String::new(), groups: Vec::new() });
     let mut named: HashMap<PathBuf, PathBuf> = HashMap::new();
     for (role, table, read) in read {
-        let Labelled { dataset, groups: own_groups, split_by_folders, .. } = read.labelled;
-        if dataset.split.is_some() && split_by_folders.is_empty() {
+        let Labelled { dataset, groups: own_groups, implied_split, unused_groups: own_unused, .. } =
+            read.labelled;
+        if dataset.split.is_some() && implied_split.is_none() {
             let detail = "has a column of the split, and its name is that of a side of the split too";
             return Err(table_error(
                 &table,
@@ -183,8 +185,14 @@ fn joined(
             groups.extend(own);
             groups
         });
+        unused = unused.zip(own_unused).map(|(mut unused, own)| {
+            unused.column = own.column;
+            unused.groups.extend(own.groups);
+            unused
+        });
         all.skipped.extend(dataset.skipped);
-        notices.extend(dataset.notices.into_iter().filter(|notice| !split_by_folders.contains(notice)));
+        let implied = implied_split.map(|implied| implied.notices).unwrap_or_default();
+        notices.extend(dataset.notices.into_iter().filter(|notice| !implied.contains(notice)));
     }
     if !split.test.is_empty() {
         let test = count(split.test.len());
@@ -195,5 +203,5 @@ fn joined(
     all.split = Some(split);
     all.notices = notices;
     items::list_unnamed(names, &mut all);
-    Ok(Labelled { dataset: all, label_separator, groups, split_by_folders: Vec::new() })
+    Ok(Labelled { dataset: all, label_separator, groups, implied_split: None, unused_groups: unused })
 }

@@ -35,6 +35,8 @@ pub struct Sheet {
     pub delimiter: char,
     /// The names of the columns, where the file's form has them: JSON.
     pub(super) names: Option<Vec<String>>,
+    /// The last comment before the rows, which may say what the columns are.
+    comment: Option<String>,
     pub(super) notices: Vec<String>,
 }
 
@@ -113,6 +115,7 @@ impl Sheet {
             rows: Vec::new(),
             delimiter: ',',
             names: None,
+            comment: None,
             notices: Vec::new(),
         };
         if text.trim_start().starts_with(['{', '[']) && is_json(path, &text) {
@@ -142,7 +145,11 @@ impl Sheet {
     fn read_cells(&mut self, text: &str) -> Result<(), DataError> {
         let path = self.path.clone();
         let (text, first_line, stated) = separator_line(text);
-        let (text, first_line) = leading_comments(text, first_line, stated);
+        let (text, first_line) = number_of_rows(text, first_line);
+        let (rows, rows_line) = leading_comments(text, first_line, stated);
+        let comment = text[..text.len() - rows.len()].lines().last();
+        self.comment = comment.map(|comment| comment.trim_start_matches('#').trim().to_owned());
+        let (text, first_line) = (rows, rows_line);
         let delimiter = stated.unwrap_or_else(|| delimiter_of(text));
         for row in (Reader { text, at: 0, line: first_line, delimiter }) {
             let row = row.map_err(|broken| broken.error(&path))?;
@@ -202,9 +209,50 @@ impl Sheet {
     fn name_the_index(&mut self) {
         let [header, rows @ ..] = &mut self.rows[..] else { return };
         let width = header.cells.len() + 1;
-        if !rows.is_empty() && rows.iter().all(|row| row.cells.len() == width) && counts(rows, 0) {
+        let are_files = || rows.iter().all(|row| ends_as_image(row.cell(0)));
+        if !rows.is_empty()
+            && rows.iter().all(|row| row.cells.len() == width)
+            && (counts(rows, 0) || are_files() && header.cells.iter().all(|cell| !ends_as_image(cell)))
+        {
             header.cells.insert(0, String::new());
         }
+    }
+
+    /// The rows of a table of one column, cut at spaces: into as many columns as each row has, or else into
+    /// the first word and the rest, `1340192 Boeing 717`.
+    pub(super) fn cut_at_spaces(&self) -> Option<Self> {
+        let words = |row: &Row| row.cell(0).split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let width = self.rows.first().map(words)?.len();
+        let same = self.rows.iter().all(|row| words(row).len() == width);
+        let several = same && width > 1 || self.rows.iter().all(|row| words(row).len() > 1);
+        if !several || self.names.is_some() || self.rows.iter().any(|row| !row.long.is_empty()) {
+            return None;
+        }
+        let mut cut = self.clone();
+        cut.delimiter = ' ';
+        for row in &mut cut.rows {
+            row.cells = match (same, row.cell(0).split_once(char::is_whitespace)) {
+                (false, Some((first, rest))) => vec![first.to_owned(), rest.trim().to_owned()],
+                _ => words(row),
+            };
+        }
+        let Row { line, cells, .. } = &cut.rows[0];
+        let cells =
+            cells.iter().map(|cell| format!("\"{}\"", shortened(cell))).collect::<Vec<_>>().join(", ");
+        let (name, rows) = (self.name(), count(self.rows.len()));
+        cut.notices.push(match same {
+            true => format!("the columns of {name} are separated by spaces: all of {rows} rows have {width}, as row {line}: {cells}"),
+            false => format!("the columns of {name} are the first word of each row and the rest, as in row {line}: {cells}"),
+        });
+        let named = self.comment.as_deref().and_then(|comment| {
+            names_in(comment, cut.rows[0].cells.len())
+                .filter(|names| names.iter().any(|name| names::is_known(name)))
+        });
+        if let Some(named) = named {
+            cut.notices.push(format!("a comment in {name} names the columns: {}", named.join(", ")));
+            cut.names = Some(named);
+        }
+        Some(cut)
     }
 
     fn read_json(&mut self, text: &str) -> Result<(), DataError> {
@@ -483,6 +531,29 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
     }
 }
 
+/// The names of so many columns in a comment, which are words, or two: `BREED ID`.
+fn names_in(comment: &str, columns: usize) -> Option<Vec<String>> {
+    let mut names: Vec<String> = comment.split_whitespace().map(str::to_owned).collect();
+    let is_second = |word: &String| ["id", "name", "number", "index"].contains(&word.to_lowercase().as_str());
+    while names.len() > columns {
+        let second =
+            (1..names.len()).rev().find(|&at| is_second(&names[at]) && !names[at - 1].contains(' '))?;
+        let word = names.remove(second);
+        names[second - 1] = format!("{} {word}", names[second - 1]);
+    }
+    Some(names).filter(|names| names.len() == columns)
+}
+
+/// Steps over a first line that only says how many rows there are, as those of CelebA do.
+fn number_of_rows(text: &str, first_line: u64) -> (&str, u64) {
+    let lines = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).count();
+    let Some((first, rest)) = text.split_once('\n') else { return (text, first_line) };
+    let Ok(number) = first.trim().parse::<usize>() else { return (text, first_line) };
+    let is_number = lines(rest) == number || lines(rest) == number + 1;
+    let is_row = rest.lines().next().is_none_or(|next| next.split_whitespace().count() < 2);
+    if is_number && !is_row { (rest, first_line + 1) } else { (text, first_line) }
+}
+
 /// What separates the columns: what gives the rows as many cells as the first one.
 fn delimiter_of(text: &str) -> char {
     let mut best: Option<((bool, usize), char)> = None;
@@ -518,8 +589,8 @@ fn columns_of(text: &str, delimiter: char) -> Option<(usize, bool, usize)> {
     let known = first.cells.iter().filter(|cell| names::is_known(cell)).count();
     let evidence = known > 1 || known > 0 && delimiter != ' ' || 2 * images > rows.len();
     // R's header lacks the name of the first column.
-    let shifted =
-        rows.len() > 1 && rows[1..].iter().all(|row| row.cells.len() == width + 1) && counts(&rows[1..], 0);
+    let unnamed = || counts(&rows[1..], 0) || rows[1..].iter().all(|row| ends_as_image(row.cell(0)));
+    let shifted = rows.len() > 1 && rows[1..].iter().all(|row| row.cells.len() == width + 1) && unnamed();
     let fraction = if shifted { 1000 } else { rows.iter().filter(fits).count() * 1000 / rows.len() };
     Some((width, evidence, fraction))
 }

@@ -138,6 +138,7 @@ impl PackedDense {
         let first_offset = blocks.first().map_or(0, |block| block.offset);
         blocks.iter_mut().for_each(|block| block.offset -= first_offset);
         let mut words = Scratch::take(len);
+        zero_unused_lanes(isa, &blocks, WordLayout::new::<T>(source).per_channel, &mut words);
         let packer = Packer::new::<T>(isa, source, SharedMut::new(words.as_mut_slice()));
         let work = packer.work(&blocks);
         work.into_par_iter().with_min_len(threads::min_len(4)).for_each(|(blocks, inputs)| {
@@ -168,6 +169,7 @@ impl PackedDense {
     ) -> Vec<Self> {
         let (blocks, len) = blocks(isa, 1, outputs, inputs / T::PER_WORD);
         let mut words: Vec<Scratch> = (0..count).map(|_| Scratch::take(len)).collect();
+        words.iter_mut().for_each(|words| zero_unused_lanes(isa, &blocks, inputs / T::PER_WORD, words));
         let all: Vec<SharedMut<u32>> =
             words.iter_mut().map(|words| SharedMut::new(words.as_mut_slice())).collect();
         let work: Vec<(&Block, usize)> = blocks
@@ -190,6 +192,18 @@ impl PackedDense {
             group_out: outputs,
         };
         words.into_iter().map(packed).collect()
+    }
+}
+
+/// Zeroes the blocks whose outputs do not fill their vectors, each with so many words an output. The lanes without
+/// an output hold what the memory was last used for; multiplied by it they give nothing that is used, but where
+/// that is subnormal each multiplication takes a hundred times as long.
+fn zero_unused_lanes(isa: Isa, blocks: &[Block], words_per_output: usize, words: &mut Scratch) {
+    for block in blocks {
+        let width = block.vectors * simd::lanes(isa);
+        if block.count < width {
+            words.as_mut_slice()[block.offset..][..words_per_output * width].fill(0);
+        }
     }
 }
 
@@ -454,6 +468,45 @@ impl<T: Element> Kernel for RoundKernel<'_, T> {
                 let value = S::mul(scale, load::<S, f32>(self.from.as_ptr().add(at), lanes));
                 T::store::<S>(rounded.as_mut_ptr(), value);
                 S::store(self.to.as_mut_ptr().add(at).cast(), T::load::<S>(rounded.as_ptr()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_without_an_output_are_zero_whatever_the_memory_held() {
+        const SUBNORMAL: u32 = 1;
+        let isa = Isa::current();
+        for (outputs, inputs) in [(7, 64), (2, 33), (17, 16), (1, 5)] {
+            // The pool gives this memory again.
+            for len in [1 << 10, 1 << 11, 1 << 12, 1 << 13] {
+                Scratch::take(len).as_mut_slice().fill(SUBNORMAL);
+            }
+            let weights = vec![1.0; outputs * inputs];
+            let source = WeightSource {
+                weights: &weights,
+                scale: None,
+                groups: 1,
+                group_in: inputs,
+                group_out: outputs,
+                all_taps: 1,
+                taps: vec![0],
+                taps_per_row: 1,
+                transposed: false,
+            };
+            let packed = PackedDense::pack::<f32>(isa, &source);
+            for block in &packed.blocks {
+                let width = block.vectors * simd::lanes(isa);
+                for word in 0..inputs * width {
+                    // SAFETY: a word of the block.
+                    let found = f32::from_bits(unsafe { *packed.words.as_ptr().add(block.offset + word) });
+                    let expected = if word % width < block.count { 1.0 } else { 0.0 };
+                    assert_eq!(found, expected, "{outputs} outputs, {inputs} inputs, word {word}");
+                }
             }
         }
     }

@@ -23,6 +23,8 @@ enum Content {
     Predicted(usize),
     /// The names of the classes.
     Names,
+    /// The index of the class; empty where there is none.
+    Index,
 }
 
 /// A submission that can be written: everything but the predictions.
@@ -81,6 +83,7 @@ impl Plan {
             Content::Probability(class) => row[*class].to_string(),
             Content::Predicted(class) => u8::from(predicted.contains(class)).to_string(),
             Content::Names => names().join(&self.separator),
+            Content::Index => predicted.first().map(usize::to_string).unwrap_or_default(),
         };
         self.contents.iter().zip(sample).map(cell).collect()
     }
@@ -261,6 +264,9 @@ impl<'a> Sample<'a> {
         let probability =
             |class: usize| (Content::Probability(class), format!("the probability of {}", classes[class]));
         let names = |more: &str| (Content::Names, format!("names of classes{more}"));
+        // These may stand for one of two classes, or for a probability.
+        let zeros_and_ones = two && all(&|cell| matches!(cell, "0" | "1"));
+        let (zeros, ones) = (cells().any(|cell| cell == "0"), cells().any(|cell| cell == "1"));
         // Often a placeholder; but another spelling would be wrong in every row.
         let odd = cells().find(|cell| !classes.iter().any(|class| class == cell));
         let odd = odd.map_or(String::new(), |cell| {
@@ -271,8 +277,30 @@ impl<'a> Sample<'a> {
         // With two classes, an unnamed probability is that of the second, as in 0 and 1.
         match (self.values, class.or(two.then_some(1))) {
             (Some(Values::Labels), _) => Ok(names(if are_numbers { "" } else { &odd })),
+            (Some(Values::Indices), _) if self.config.task == Task::MultiLabel => Err(Error::setting(
+                "values",
+                "indices",
+                "labels or probabilities, since images have several labels",
+            )),
+            (Some(Values::Indices), _) => {
+                let some =
+                    classes.iter().take(3).enumerate().map(|(index, class)| format!("{index} is {class}"));
+                let more = if classes.len() > 3 { ", …" } else { "" };
+                let text = format!("indices of classes ({}{more})", some.collect::<Vec<_>>().join(", "));
+                Ok((Content::Index, text))
+            }
             (Some(Values::Probabilities), Some(class)) => Ok(probability(class)),
             (None, Some(of)) if class.is_some() => Ok(probability(of)),
+            (None, _) if zeros_and_ones && !(are_classes && zeros && ones) => Err(Error::SampleForm {
+                path: self.path.to_owned(),
+                column: self.header[column].clone(),
+                cells: match (zeros, ones) {
+                    (true, true) => "0 and 1",
+                    (true, false) => "0",
+                    _ => "1",
+                },
+                classes: [classes[0].clone(), classes[1].clone()],
+            }),
             (None, _) if are_classes => Ok(names(match two && are_numbers {
                 true => ", as in the sample (set values to probabilities for these)",
                 false => "",

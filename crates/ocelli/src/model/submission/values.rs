@@ -10,6 +10,8 @@ use crate::error::{Error, Result};
 pub enum Values {
     /// The names of the classes.
     Labels,
+    /// The indices of the classes, from 0, in the order of the model's classes.
+    Indices,
     /// The probability of the class that the column is named after, or of the second of two.
     Probabilities,
 }
@@ -18,6 +20,7 @@ impl Values {
     /// The names that [`FromStr`] takes, with a line about each.
     pub const NAMES: &[(&str, &str)] = &[
         ("labels", "Class names"),
+        ("indices", "The index of the class, from 0, in the order of the model's classes"),
         (
             "probabilities",
             "The probability of the class that the column is named after, or of the second of two",
@@ -31,8 +34,9 @@ impl FromStr for Values {
     fn from_str(name: &str) -> Result<Self> {
         match name {
             "labels" => Ok(Self::Labels),
+            "indices" => Ok(Self::Indices),
             "probabilities" => Ok(Self::Probabilities),
-            _ => Err(Error::setting("values", name, "labels or probabilities")),
+            _ => Err(Error::setting("values", name, "labels, indices or probabilities")),
         }
     }
 }

@@ -1,0 +1,449 @@
+//! Published lists of the images on each side of the split, which lie beside the photos of many data sets.
+//!
+//! | files | content |
+//! |---|---|
+//! | `train.txt`, `TestImages.txt`, `val_list.csv` | a row for each image, with its name in some column |
+//! | `images.txt` and `train_test_split.txt` | number and name, and number and 1 for training, as CUB-200 has |
+//! | `list_eval_partition.csv` | name and 0, 1 or 2 for training, validation or testing, as CelebA has |
+//!
+//! Lists that name each image of the data set once give its split; without lists, so do the images' own names
+//! where each begins with its side, `train_00001.jpg`. Others are mentioned, and used where they
+//! are asked for: [`read_split`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::discover::{files, folders, is_table};
+use super::sheet::{Row, Sheet};
+use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, table_error};
+use crate::files::folder_of;
+use crate::source::id_of;
+use crate::source::role::{self, Role};
+use crate::text::count;
+use crate::{DataError, Items, Split};
+
+/// So many folders deep lists are looked for.
+const DEEPEST: usize = 3;
+/// So many rows tell which column of a list has the names.
+const SOME_ROWS: usize = 500;
+
+/// Lists that belong together, and the sides of the images that they name.
+struct Lists {
+    files: Vec<PathBuf>,
+    sides: BTreeMap<usize, Role>,
+    /// An image that is named on two sides.
+    twice: Option<usize>,
+    /// Two lists for the same side.
+    rivals: Option<(PathBuf, PathBuf)>,
+}
+
+impl Lists {
+    fn roles(&self) -> BTreeSet<Role> {
+        self.sides.values().copied().collect()
+    }
+
+    /// Whether it is a split of all images, that cannot be meant otherwise.
+    fn is_whole(&self, items: &Items) -> bool {
+        let roles = self.roles();
+        self.twice.is_none()
+            && self.rivals.is_none()
+            && self.sides.len() == items.len()
+            && roles.contains(&Role::Train)
+            && roles.len() > 1
+    }
+
+    fn split(&self) -> Split {
+        let side =
+            |side| self.sides.iter().filter(|(_, role)| **role == side).map(|(item, _)| *item).collect();
+        Split { train: side(Role::Train), valid: side(Role::Valid), test: side(Role::Test) }
+    }
+
+    /// Their names, for people.
+    fn names(&self, root: &Path) -> String {
+        let mut names: Vec<String> = self.files.iter().map(|file| id_of(root, file)).collect();
+        let last = names.pop().unwrap_or_default();
+        if names.is_empty() { last } else { format!("{} and {last}", names.join(", ")) }
+    }
+}
+
+/// Takes the split of the lists below a folder for data that has none of its own; says so, or why it is not
+/// taken. Gives the lists.
+pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
+    let data = &mut labelled.dataset;
+    if data.split.is_some() || data.items.is_empty() {
+        return Vec::new();
+    }
+    let found = find(root, &data.items);
+    let whole: Vec<&Lists> = found.iter().filter(|lists| lists.is_whole(&data.items)).collect();
+    let Some(first) = whole.first().or(found.first().as_ref()).copied() else {
+        by_names(labelled);
+        return Vec::new();
+    };
+    let names = first.names(root);
+    let use_it = format!("`ValidSplit::File` {}", first.files[0].display());
+    if whole.iter().any(|lists| lists.sides != first.sides) {
+        data.notices.push(format!(
+            "{} published splits lie beside the photos, and none is used; to use the first, {names}: {use_it}",
+            count(whole.len())
+        ));
+        return Vec::new();
+    }
+    if whole.is_empty() {
+        data.notices.push(format!("{names} {}", why_not(first, root, &data.items, &use_it)));
+        return Vec::new();
+    }
+    let said = format!("the split is that of the lists {names}");
+    follow(labelled, first.split(), SplitBy::Lists, names, said);
+    first.files.clone()
+}
+
+/// What lists say that are not used, and how they are.
+fn why_not(lists: &Lists, root: &Path, items: &Items, use_it: &str) -> String {
+    let [name, are, them] =
+        if lists.files.len() == 1 { ["names", "is", "it"] } else { ["name", "are", "them"] };
+    let not_used = format!("and {are} not used as the split");
+    if let Some(item) = lists.twice {
+        return format!("{name} {} for two sides of the split, {not_used}", items[item].id);
+    }
+    if let Some((one, other)) = &lists.rivals {
+        return format!(
+            "have two lists for one side ({}, {}), {not_used}",
+            id_of(root, one),
+            id_of(root, other)
+        );
+    }
+    let (named, all) = (count(lists.sides.len()), count(items.len()));
+    let (none, others) = match lists.roles().contains(&Role::Train) {
+        true => ("", "leave out"),
+        false => (", none of them to train on", "train on"),
+    };
+    format!(
+        "{name} {named} of {all} photos{none}, {not_used}; to use {them}, and {others} the other photos: {use_it}"
+    )
+}
+
+/// Takes the split that the first words of all images' names say: `train_00001.jpg`, `test_00001.jpg`.
+fn by_names(labelled: &mut Labelled) {
+    let items = &labelled.dataset.items.items;
+    let mut lists = Lists { files: Vec::new(), sides: BTreeMap::new(), twice: None, rivals: None };
+    for (index, item) in items.iter().enumerate() {
+        let name = item.id.rsplit('/').next().unwrap_or_default();
+        let word: String = name.chars().take_while(|letter| letter.is_alphabetic()).collect();
+        let Some(named) = role::named_role(&word).filter(|named| named.sure) else { return };
+        lists.sides.insert(index, named.role);
+    }
+    if lists.is_whole(&labelled.dataset.items) {
+        let said = "the split is that of the first words of the images' names".to_owned();
+        follow(labelled, lists.split(), SplitBy::Names, "their names".to_owned(), said);
+    }
+}
+
+/// Takes a split, and says so.
+fn follow(labelled: &mut Labelled, split: Split, by: SplitBy, files: String, said: String) {
+    let data = &mut labelled.dataset;
+    let mut parts = vec![format!("{} photos to train on", count(split.train.len()))];
+    for (part, what) in [(&split.valid, "for validation"), (&split.test, "for testing")] {
+        parts.extend((!part.is_empty()).then(|| format!("{} {what}", count(part.len()))));
+    }
+    let said = format!("{said}: {}", parts.join(", "));
+    data.notices.push(said.clone());
+    if !split.test.is_empty() {
+        let test = count(split.test.len());
+        data.notices.push(format!("test images are neither trained on nor evaluated: {test}"));
+    }
+    data.split = Some(split);
+    labelled.implied_split = Some(ImpliedSplit { by, files, notices: vec![said] });
+}
+
+/// The split that a list says, and those that lie beside it and belong to it; `None` if the file is one that
+/// [`Split::write`] has written. Without a list of training images these are all that no list names; else images
+/// that no list names are in no part of the split.
+///
+/// # Errors
+/// Where the file cannot be read, names no images, or contradicts the others.
+pub fn read_split(path: &Path, items: &Items) -> Result<Option<Split>, DataError> {
+    let text = std::fs::read(path).map_err(DataError::io("read", path))?;
+    let is_written = text.split(|byte| matches!(byte, b'\r' | b'\n')).next() == Some(b"id,split");
+    if is_written || !is_table(path) {
+        return Ok(None);
+    }
+    let wrong = |detail: String| {
+        let advice = "give the split.csv of a run, or a list of images called as its side of the split: train.txt, val.txt";
+        Err(table_error(path, None, detail, advice))
+    };
+    let finder = finder_of(&items.root, items);
+    let beside: Vec<PathBuf> = files(folder_of(path)).filter(|file| is_table(file)).collect();
+    let of_path = |lists: &Lists| lists.files.iter().any(|file| file.file_name() == path.file_name());
+    let mut groups = groups(&beside, items, &finder, 1).into_iter();
+    let Some(lists) = groups.find(of_path) else {
+        return wrong("names no images of the data set, or its name says no side of the split".to_owned());
+    };
+    if let Some(item) = lists.twice {
+        let id = &items[item].id;
+        return wrong(format!(
+            "and {} beside it name {id} for two sides of the split",
+            lists.names(folder_of(path))
+        ));
+    }
+    if let Some((one, other)) = &lists.rivals {
+        let [one, other] = [one, other].map(|file| crate::names::file_name(file));
+        return wrong(format!("is not clear: {one} and {other} are lists for the same side"));
+    }
+    let mut split = lists.split();
+    if split.train.is_empty() {
+        split.train = (0..items.len()).filter(|item| !lists.sides.contains_key(item)).collect();
+    }
+    if split.train.is_empty() {
+        return wrong("leaves no images to train on".to_owned());
+    }
+    Ok(Some(split))
+}
+
+fn finder_of(root: &Path, items: &Items) -> Finder {
+    Finder::of(root, items.items.iter().map(|item| item.path.clone()))
+}
+
+/// The lists below a folder, those that belong together.
+fn find(root: &Path, items: &Items) -> Vec<Lists> {
+    // A folder of many photos is not listed again.
+    let with_photos: HashSet<&Path> = items.items.iter().filter_map(|item| item.path.parent()).collect();
+    let mut by_folder = vec![(0, root.to_owned())];
+    let (mut at, mut finder, mut found) = (0, None, Vec::new());
+    while let Some((depth, folder)) = by_folder.get(at).cloned() {
+        at += 1;
+        let tables: Vec<PathBuf> = files(&folder).filter(|file| is_table(file) && is_list(file)).collect();
+        if !tables.is_empty() {
+            let finder = finder.get_or_insert_with(|| finder_of(root, items));
+            found.extend(groups(&tables, items, finder, 2));
+        }
+        if depth < DEEPEST {
+            let inner = folders(&folder).filter(|inner| !with_photos.contains(inner.as_path()));
+            by_folder.extend(inner.map(|inner| (depth + 1, inner)));
+        }
+    }
+    found
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// Whether a file's name is that of a list.
+fn is_list(path: &Path) -> bool {
+    let stem = stem(path);
+    is_partition(&stem) || is_numbers(&stem) || side(&stem).is_some()
+}
+
+fn is_partition(stem: &str) -> bool {
+    // `patition`, as RAF-DB has it.
+    stem.contains("partition") || stem.contains("patition")
+}
+
+fn is_numbers(stem: &str) -> bool {
+    matches!(stem, "train_test_split" | "traintestsplit")
+}
+
+/// The side that a list's name says, and whether it is that of training and validation together.
+fn side(stem: &str) -> Option<(Role, bool)> {
+    let named = role::named_role(&stem.replace("list", "")).filter(|named| named.sure)?;
+    let both = named.role == Role::Train && stem.replacen("train", "", 1).contains("val");
+    Some((named.role, both))
+}
+
+/// What a list's name says besides its side: what lists that belong together have in common.
+fn rest(stem: &str) -> String {
+    const SIDES: [&str; 9] =
+        ["training", "train", "validation", "validate", "valid", "val", "testing", "test", "dev"];
+    let rest = SIDES.iter().fold(stem.to_owned(), |stem, side| stem.replacen(side, "", 1));
+    rest.chars().filter(|letter| letter.is_alphanumeric()).collect()
+}
+
+/// A list that names images.
+struct List {
+    file: PathBuf,
+    role: Role,
+    both: bool,
+    items: BTreeSet<usize>,
+}
+
+/// The lists among these files in one folder that name images of at least so many sides.
+fn groups(tables: &[PathBuf], items: &Items, finder: &Finder, sides: usize) -> Vec<Lists> {
+    let index: HashMap<&Path, usize> =
+        items.items.iter().enumerate().map(|(index, item)| (item.path.as_path(), index)).collect();
+    let mut groups: Vec<Lists> = Vec::new();
+    let mut lists: Vec<List> = Vec::new();
+    for file in tables {
+        let stem = stem(file);
+        if is_numbers(&stem) {
+            groups.extend(by_numbers(file, tables, finder, &index));
+        } else if is_partition(&stem) {
+            groups.extend(by_partition(file, finder, &index));
+        } else if let Some((role, both)) = side(&stem) {
+            let items: BTreeSet<usize> = names(file, finder)
+                .map(|names| found(&names, file, finder, &index).into_iter().flatten().collect())
+                .unwrap_or_default();
+            if !items.is_empty() {
+                lists.push(List { file: file.clone(), role, both, items });
+            }
+        }
+    }
+    let refs: Vec<&List> = lists.iter().collect();
+    let together = without_joined(&refs);
+    let roles: BTreeSet<Role> = together.iter().map(|list| list.role).collect();
+    if roles.len() == together.len() {
+        groups.push(joined(&together));
+    } else {
+        let mut by_rest: BTreeMap<String, Vec<&List>> = BTreeMap::new();
+        refs.iter().for_each(|list| by_rest.entry(rest(&stem(&list.file))).or_default().push(list));
+        groups.extend(by_rest.values().map(|lists| joined(&without_joined(lists))));
+    }
+    groups.retain(|lists| {
+        let roles = lists.roles();
+        // A table of all images that is called `train` says nothing of a split.
+        !roles.is_empty() && (roles.len() >= sides || !roles.contains(&Role::Train))
+    });
+    groups
+}
+
+/// Lists without `trainval` where `train` and `val` lie beside it.
+fn without_joined<'a>(lists: &[&'a List]) -> Vec<&'a List> {
+    let has = |role: Role| lists.iter().any(|list| list.role == role && !list.both);
+    let apart = has(Role::Train) && has(Role::Valid);
+    let mut lists: Vec<&List> = lists.iter().copied().filter(|list| !(apart && list.both)).collect();
+    lists.sort_by(|a, b| (a.role, &a.file).cmp(&(b.role, &b.file)));
+    lists
+}
+
+/// One split of several lists.
+fn joined(lists: &[&List]) -> Lists {
+    let mut joined = Lists { files: Vec::new(), sides: BTreeMap::new(), twice: None, rivals: None };
+    for list in lists {
+        let rival = lists.iter().find(|other| other.role == list.role && other.file < list.file);
+        joined.rivals = joined.rivals.or_else(|| rival.map(|rival| (rival.file.clone(), list.file.clone())));
+        joined.files.push(list.file.clone());
+        for &item in &list.items {
+            if joined.sides.insert(item, list.role).is_some_and(|other| other != list.role) {
+                joined.twice.get_or_insert(item);
+            }
+        }
+    }
+    joined
+}
+
+/// The rows of a list, as columns: as they are, cut at spaces, and whole.
+fn readings(path: &Path) -> Vec<Sheet> {
+    let Ok(sheet) = Sheet::read(path) else { return Vec::new() };
+    let cut = sheet.cut_at_spaces();
+    let whole = (sheet.delimiter == ' ').then(|| {
+        let mut whole = sheet.clone();
+        whole.rows.iter_mut().for_each(|row| row.cells = vec![row.cells.join(" ")]);
+        whole
+    });
+    [Some(sheet), cut, whole].into_iter().flatten().collect()
+}
+
+/// The sheet and the column of a list that name most files.
+fn column(path: &Path, finder: &Finder) -> Option<(Sheet, usize)> {
+    let mut best: Option<(usize, Sheet, usize)> = None;
+    for sheet in readings(path) {
+        let step = sheet.rows.len().div_ceil(SOME_ROWS).max(1);
+        let sampled = sheet.rows.len().div_ceil(step);
+        for column in 0..sheet.width() {
+            let hits = finder.hits(sheet.rows.iter().step_by(step).map(|row| row.cell(column)), None);
+            // Some photos may not be here.
+            let names = hits > 0 && 10 * hits >= sampled.saturating_sub(1);
+            if names && best.as_ref().is_none_or(|(most, ..)| hits > *most) {
+                best = Some((hits, sheet.clone(), column));
+            }
+        }
+    }
+    best.map(|(_, sheet, column)| (sheet, column))
+}
+
+fn names(path: &Path, finder: &Finder) -> Option<Vec<String>> {
+    let (sheet, column) = column(path, finder)?;
+    Some(sheet.rows.iter().map(|row| row.cell(column).to_owned()).collect())
+}
+
+/// The item of each name.
+fn found(
+    names: &[String],
+    path: &Path,
+    finder: &Finder,
+    index: &HashMap<&Path, usize>,
+) -> Vec<Option<usize>> {
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let matches = finder.resolve(&names, None, &[folder_of(path).to_owned()]);
+    let item = |found: Match| match found {
+        Match::Found(found) => index.get(found.path.as_path()).copied(),
+        _ => None,
+    };
+    matches.into_iter().map(item).collect()
+}
+
+/// `1 001.Albatross/1.jpg` in `images.txt`, and `1 0` in `train_test_split.txt`.
+fn by_numbers(
+    split: &Path,
+    tables: &[PathBuf],
+    finder: &Finder,
+    index: &HashMap<&Path, usize>,
+) -> Option<Lists> {
+    let images = tables.iter().find(|file| stem(file) == "images").cloned().or_else(|| {
+        let beside = split.with_file_name("images.txt");
+        beside.is_file().then_some(beside)
+    })?;
+    let pairs = |path: &Path| -> Option<Vec<(String, String)>> {
+        let of = |sheet: Sheet| -> Option<Vec<(String, String)>> {
+            let pair = |row: &Row| Some((row.cell(0).to_owned(), row.cells.get(1)?.clone()));
+            sheet.rows.iter().map(pair).collect()
+        };
+        readings(path).into_iter().find_map(of)
+    };
+    let names: HashMap<String, String> = pairs(&images)?.into_iter().collect();
+    let sides = pairs(split)?;
+    let named: Vec<String> =
+        sides.iter().map(|(number, _)| names.get(number).cloned().unwrap_or_default()).collect();
+    let mut lists = Lists {
+        files: vec![split.to_owned(), images.clone()],
+        sides: BTreeMap::new(),
+        twice: None,
+        rivals: None,
+    };
+    for ((_, side), item) in sides.iter().zip(found(&named, &images, finder, index)) {
+        let role = match side.as_str() {
+            "1" => Role::Train,
+            "0" => Role::Test,
+            _ => return None,
+        };
+        if let Some(item) = item {
+            lists.sides.insert(item, role);
+        }
+    }
+    Some(lists)
+}
+
+/// A column of 0, 1 and 2, or of words, beside the names.
+fn by_partition(path: &Path, finder: &Finder, index: &HashMap<&Path, usize>) -> Option<Lists> {
+    let (sheet, names) = column(path, finder)?;
+    let role = |cell: &str| match cell {
+        "0" => Some(Role::Train),
+        "1" => Some(Role::Valid),
+        "2" => Some(Role::Test),
+        words => role::said_role(words),
+    };
+    // A first row may name the columns.
+    let rows = &sheet.rows[..];
+    let names_a_file = |row: &Row| finder.hits(std::iter::once(row.cell(names)), None) > 0;
+    let rows = if rows.len() > 1 && !names_a_file(&rows[0]) { &rows[1..] } else { rows };
+    let is_side =
+        |column: &usize| *column != names && rows.iter().all(|row| role(row.cell(*column)).is_some());
+    let column = (0..sheet.width()).find(is_side)?;
+    let named: Vec<String> = rows.iter().map(|row| row.cell(names).to_owned()).collect();
+    let mut lists = Lists { files: vec![path.to_owned()], sides: BTreeMap::new(), twice: None, rivals: None };
+    for (row, item) in rows.iter().zip(found(&named, path, finder, index)) {
+        if let (Some(item), Some(role)) = (item, role(row.cell(column))) {
+            lists.sides.insert(item, role);
+        }
+    }
+    Some(lists)
+}

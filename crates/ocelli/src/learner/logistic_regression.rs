@@ -1,0 +1,521 @@
+//! Logistic regression as the head: depths and penalty by cross-validation, then one fit.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use ocelli_data::split::k_fold;
+use ocelli_data::{Digest, Task};
+use ocelli_nn::{Backbone, GROUPS, HeadForm, HeadKind, LinearHead};
+
+use crate::data::Part;
+use crate::error::{Error, Result};
+use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
+use crate::features::cache::View;
+use crate::learner::Learner;
+use crate::learner::fit::{Hooks, LearnerHooks};
+use crate::metric::predictions::Predictions;
+use crate::metric::record::EpochRecord;
+use crate::recipe::freezing::Freezing;
+use crate::recipe::logistic::{LogisticCandidate, LogisticRegression, LogisticRegressionFit};
+use crate::schedule::learning_rates::LearningRates;
+use crate::stop::Stop;
+use crate::train::fit::{MeasuredEpoch, record};
+use crate::train::infer::predict;
+use crate::train::logistic::{Coefficients, Effort, Problem, Standard};
+
+/// Only the head is fitted, on cached features.
+const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
+/// The inverse penalty at which depths are compared, and that is used where too few photos can be compared.
+const USUAL_C: f64 = 0.01;
+/// The inverse penalties that are tried, a factor of about 3 apart.
+const C_GRID: [f64; 9] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0];
+/// The most training images that settings are compared on, spread evenly over all.
+const MOST_COMPARED: usize = 4000;
+
+/// All training images, ready to be fitted to.
+struct Rows {
+    /// `[rows, features]`.
+    features: Vec<f32>,
+    /// `[rows, classes]`.
+    targets: Vec<f32>,
+    /// Of mean 1; `None`: all 1.
+    row_weights: Option<Vec<f32>>,
+    positive_weights: Option<Vec<f32>>,
+    items: Vec<usize>,
+    classes: usize,
+    task: Task,
+}
+
+impl Rows {
+    /// The rows with these numbers, and some of their columns.
+    fn select(&self, rows: &[usize], columns: &[Range<usize>]) -> Self {
+        let (width, classes) = (self.features.len() / self.items.len(), self.classes);
+        let features = rows.iter().flat_map(|&row| {
+            let row = &self.features[row * width..][..width];
+            columns.iter().flat_map(move |range| row[range.clone()].iter().copied())
+        });
+        let of_rows = |values: &[f32]| rows.iter().map(|&row| values[row]).collect();
+        Self {
+            features: features.collect(),
+            targets: rows
+                .iter()
+                .flat_map(|&row| &self.targets[row * classes..][..classes])
+                .copied()
+                .collect(),
+            row_weights: self.row_weights.as_deref().map(of_rows),
+            positive_weights: self.positive_weights.clone(),
+            items: rows.iter().map(|&row| self.items[row]).collect(),
+            classes,
+            task: self.task,
+        }
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem {
+            x: &self.features,
+            features: self.features.len() / self.items.len(),
+            targets: &self.targets,
+            classes: self.classes,
+            row_weights: self.row_weights.as_deref(),
+            positive_weights: self.positive_weights.as_deref(),
+            task: self.task,
+        }
+    }
+
+    fn standardise(&mut self, blocks: &[usize]) -> Standard {
+        let standard = Standard::of(&self.features, blocks, LinearHead::EPSILON);
+        standard.apply(&mut self.features);
+        standard
+    }
+}
+
+/// Cross-validation of one set of columns.
+struct Comparison<'a> {
+    rows: Rows,
+    folds: &'a [(Vec<usize>, Vec<usize>)],
+    depths: Vec<usize>,
+    /// The coefficients of each fold at the last penalty, from which the next one starts.
+    last: Vec<Option<Coefficients>>,
+}
+
+impl Comparison<'_> {
+    /// Fits without each fold, and predicts it.
+    fn measure(
+        &mut self,
+        c: f64,
+        observers: &mut Observers,
+        done: &mut usize,
+        total: usize,
+    ) -> Result<LogisticCandidate> {
+        let (mut loss, mut right, mut answers, mut images) = (0.0, 0.0, 0.0, 0);
+        let width = self.rows.features.len() / self.rows.items.len();
+        for (fold, (train, held_out)) in self.folds.iter().enumerate() {
+            let all = [0..width];
+            let fitted = self.rows.select(train, &all);
+            let held_out = self.rows.select(held_out, &all);
+            let problem = fitted.problem();
+            let start = self.last[fold].take().unwrap_or_else(|| problem.start());
+            let (coefficients, _) = problem.fit(c, start, Effort::COMPARE);
+            let logits = problem.logits(&coefficients, &held_out.features);
+            self.last[fold] = Some(coefficients);
+            let classes = self.rows.classes;
+            for (logits, targets) in logits.chunks_exact(classes).zip(held_out.targets.chunks_exact(classes))
+            {
+                let (row_loss, row_right, row_answers) = score(logits, targets, self.rows.task);
+                (loss, right, answers) = (loss + row_loss, right + row_right, answers + row_answers);
+                images += 1;
+            }
+            *done += 1;
+            observers.progress(Activity::LogisticRegression, (*done).min(total), total)?;
+        }
+        Ok(LogisticCandidate {
+            depths: self.depths.clone(),
+            c,
+            log_loss: loss / f64::from(images),
+            accuracy: right / answers,
+            images: images as usize,
+        })
+    }
+}
+
+/// The log loss of a row, how many answers are right, and how many answers it has.
+fn score(logits: &[f32], targets: &[f32], task: Task) -> (f64, f64, f64) {
+    let logits = || logits.iter().map(|logit| f64::from(*logit));
+    match task {
+        Task::SingleLabel => {
+            let most = logits().fold(f64::NEG_INFINITY, f64::max);
+            let sum = most + logits().map(|logit| (logit - most).exp()).sum::<f64>().ln();
+            let loss = logits().zip(targets).map(|(logit, target)| f64::from(*target) * (sum - logit)).sum();
+            let right = logits().zip(targets).any(|(logit, target)| logit == most && *target > 0.5);
+            (loss, f64::from(u8::from(right)), 1.0)
+        }
+        Task::MultiLabel => {
+            let each = logits().zip(targets).map(|(logit, target)| {
+                let signed = if *target > 0.5 { logit } else { -logit };
+                ((-signed).max(0.0) + (-signed.abs()).exp().ln_1p(), f64::from(u8::from(signed > 0.0)))
+            });
+            let (loss, right) = each.fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
+            (loss / targets.len() as f64, right, targets.len() as f64)
+        }
+    }
+}
+
+impl<B: Backbone> Learner<B> {
+    /// Replaces the head by a linear one, fitted to cached features of all training images at once by logistic
+    /// regression; counts as a fit of one epoch, whose record it returns. What the settings leave open is
+    /// chosen by cross-validation on the training images; see [`LogisticRegression`].
+    ///
+    /// # Errors
+    /// [`Error::CustomHead`] where the network's head is a custom module; [`Error::Setting`] for settings out
+    /// of range, and for a loss other than cross-entropy; as [`cache_features`](Self::cache_features).
+    pub fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<EpochRecord> {
+        self.logistic_regression_with(settings, &mut ())
+    }
+
+    /// The same, with hooks from outside.
+    pub(crate) fn logistic_regression_with(
+        &mut self,
+        settings: &LogisticRegression,
+        above: &mut dyn LearnerHooks<B>,
+    ) -> Result<EpochRecord> {
+        settings.check()?;
+        self.options.check(self.data().classes().len())?;
+        if self.options.loss.custom.is_some() || self.options.loss.focal_gamma != 0.0 {
+            let expected = "cross-entropy, with or without label smoothing and class weights";
+            return Err(Error::setting("loss", "another loss for a logistic regression", expected));
+        }
+        let sets = self.depth_sets(settings)?;
+        let widest = sets.last().cloned().unwrap_or_default();
+        self.unfinished = None;
+        self.state.fits += 1;
+        let number = self.state.fits;
+        self.observers.emit(&Event::FitStarted(FitStarted {
+            number,
+            freezing: FROZEN,
+            learning_rates: LearningRates::from(0.0),
+            epochs: 1,
+        }))?;
+        self.set_linear_head(&widest)?;
+        let Self { state, inputs, observers, .. } = self;
+        inputs.prepare_features(state, observers)?;
+        let began = Instant::now();
+        let rows = self.rows()?;
+        let widths = self.state.network.feature_widths(&widest, self.data().size());
+        let (chosen, candidates) = self.compare(settings, &rows, &sets, &widest, &widths)?;
+        let (columns, blocks) = columns_of(&chosen.depths, &widest, &widths);
+        let all: Vec<usize> = (0..rows.items.len()).collect();
+        let mut rows = rows.select(&all, &columns);
+        let standard = rows.standardise(&blocks);
+        let problem = rows.problem();
+        let (coefficients, iterations) = problem.fit(chosen.c, problem.start(), Effort::FINAL);
+        let train_loss = loss_of(&problem, &coefficients, &rows);
+        if chosen.depths != widest {
+            self.set_linear_head(&chosen.depths)?;
+            let Self { state, inputs, observers, .. } = self;
+            inputs.narrow_features(state, &columns, observers)?;
+        }
+        self.set_regression(&standard, &coefficients, blocks.iter().sum())?;
+        let seconds = began.elapsed().as_secs_f64();
+        self.observers.emit(&Event::LogisticRegression(LogisticRegressionFit {
+            fit: number,
+            depths: chosen.depths,
+            features: blocks.iter().sum(),
+            c: chosen.c,
+            folds: settings.folds,
+            candidates,
+            iterations,
+            seconds,
+        }))?;
+        self.measure_regression(train_loss, began, above)
+    }
+
+    /// Predicts every training image by a regression that was fitted without its fold; `None` where the
+    /// network's head is not linear.
+    pub(super) fn regressions_out_of_fold(&self, folds: usize, stop: &Stop) -> Result<Option<Predictions>> {
+        if self.network().head_form().is_none_or(|form| form.kind != HeadKind::Linear) {
+            return Ok(None);
+        }
+        let data = self.data();
+        let depths = self.network().depths();
+        let blocks = self.network().feature_widths(depths, data.size());
+        let mut rows = self.rows()?;
+        rows.standardise(&blocks);
+        let digests: Vec<Digest> = rows.items.iter().map(|&item| data.digests[item]).collect();
+        let items = data.items_of(&rows.items);
+        let all = [0..rows.features.len() / rows.items.len()];
+        let mut logits = vec![0.0; rows.items.len() * rows.classes];
+        for fold in 0..folds {
+            stop.check()?;
+            let split = k_fold(&items, &digests, &[], folds, fold, self.state.seed)?;
+            let (fitted, held_out) = (rows.select(&split.train, &all), rows.select(&split.valid, &all));
+            let problem = fitted.problem();
+            let (coefficients, _) = problem.fit(USUAL_C, problem.start(), Effort::COMPARE);
+            let found = problem.logits(&coefficients, &held_out.features);
+            for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
+                logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
+            }
+        }
+        let mut predictions = Predictions::new(rows.task, rows.classes);
+        let mut order: Vec<usize> = (0..rows.items.len()).collect();
+        order.sort_unstable_by_key(|&row| rows.items[row]);
+        for row in order {
+            let item = rows.items[row];
+            let logits = &logits[row * rows.classes..][..rows.classes];
+            predictions.push(item, &data.items()[item].target, logits);
+        }
+        Ok(Some(predictions))
+    }
+
+    /// The sets of depths that are compared, each within the next.
+    fn depth_sets(&self, settings: &LogisticRegression) -> Result<Vec<Vec<usize>>> {
+        let network = self.network();
+        let last = network.backbone().stages() - 1;
+        if let Some(depths) = &settings.depths {
+            if depths.iter().any(|depth| *depth >= last) {
+                let expected = "stages of the backbone before its last, counted from 0";
+                return Err(Error::setting("depths", format!("{depths:?}"), expected));
+            }
+            return Ok(vec![depths.clone()]);
+        }
+        let late = network.group_boundaries()[1];
+        let mut sets = vec![Vec::new(), spread(late..last), spread((last + 1).div_ceil(3)..last)];
+        sets.sort_by_key(Vec::len);
+        // Each must be within the next: the widest holds the columns of all.
+        let widest = sets.last().cloned().unwrap_or_default();
+        for set in &mut sets {
+            set.retain(|depth| widest.contains(depth));
+        }
+        sets.dedup();
+        Ok(sets)
+    }
+
+    /// Gives the network a linear head on these depths, and freezes the rest.
+    fn set_linear_head(&mut self, depths: &[usize]) -> Result<()> {
+        let form = HeadForm { kind: HeadKind::Linear, depths: depths.to_vec() };
+        self.state.network = self.with_form(Some(&form))?;
+        if self.state.network.head_form().as_ref() != Some(&form) {
+            return Err(Error::CustomHead);
+        }
+        self.set_freezing(FROZEN);
+        Ok(())
+    }
+
+    /// The features and targets of all training images that can be read.
+    fn rows(&self) -> Result<Rows> {
+        let (inputs, data) = (&self.inputs, self.data());
+        let (task, classes) = (data.task(), data.classes().len());
+        let items = inputs.with_features(&data.split.train, View::Validation);
+        if items.len() < 2 {
+            return Err(Error::NoTrainingBatch);
+        }
+        let features = inputs.features_of(&items, View::Validation).try_into_vec::<f32>().expect("f32");
+        let mut targets = inputs.targets(&items);
+        let weights = self.options.loss.weights(data);
+        let (row_weights, positive_weights) = match task {
+            Task::SingleLabel => (self.row_weights(&items, weights.as_deref()), None),
+            Task::MultiLabel => (self.row_weights(&items, None), weights),
+        };
+        let smoothing = self.options.loss.label_smoothing as f32;
+        if smoothing > 0.0 {
+            let to = if task == Task::SingleLabel { 1.0 / classes as f32 } else { 0.5 };
+            targets.iter_mut().for_each(|target| *target = (1.0 - smoothing) * *target + smoothing * to);
+        }
+        Ok(Rows { features, targets, row_weights, positive_weights, items, classes, task })
+    }
+
+    /// The weight of each image by its class, and by how often balanced sampling would draw it.
+    fn row_weights(&self, items: &[usize], class_weights: Option<&[f32]>) -> Option<Vec<f32>> {
+        let data = self.data();
+        if class_weights.is_none() && !data.balanced_sampling() {
+            return None;
+        }
+        let counts = data.items().class_counts(items);
+        let of_class = |class: usize| {
+            let drawn = if data.balanced_sampling() { 1.0 / counts[class].max(1) as f32 } else { 1.0 };
+            drawn * class_weights.map_or(1.0, |weights| weights[class])
+        };
+        let weight = |&item: &usize| {
+            // Of several classes the rarest counts, as in sampling.
+            let classes = data.items()[item].target.classes();
+            classes.iter().map(|&class| of_class(class)).fold(f32::NAN, f32::max)
+        };
+        let mut weights: Vec<f32> = items.iter().map(weight).collect();
+        let known: Vec<f32> = weights.iter().copied().filter(|weight| weight.is_finite()).collect();
+        let mean = known.iter().map(|weight| f64::from(*weight)).sum::<f64>() / known.len().max(1) as f64;
+        weights.iter_mut().for_each(|weight| {
+            *weight = if weight.is_finite() { (f64::from(*weight) / mean.max(1e-30)) as f32 } else { 1.0 };
+        });
+        Some(weights)
+    }
+
+    /// The folds that settings are compared in: rows to fit, and rows to predict; none where there are too few
+    /// images.
+    fn folds(&self, rows: &Rows, folds: usize) -> Vec<(Vec<usize>, Vec<usize>)> {
+        let data = self.data();
+        let count = rows.items.len().min(MOST_COMPARED);
+        let compared: Vec<usize> = (0..count).map(|index| index * rows.items.len() / count).collect();
+        let items: Vec<usize> = compared.iter().map(|&row| rows.items[row]).collect();
+        let items = data.items_of(&items);
+        let digests: Vec<Digest> = compared.iter().map(|&row| data.digests[rows.items[row]]).collect();
+        let of = |fold| k_fold(&items, &digests, &[], folds, fold, self.state.seed);
+        let splits = (0..folds).map(of).collect::<std::result::Result<Vec<_>, _>>().unwrap_or_default();
+        let rows_of = |indices: Vec<usize>| indices.into_iter().map(|index| compared[index]).collect();
+        splits.into_iter().map(|split| (rows_of(split.train), rows_of(split.valid))).collect()
+    }
+
+    /// Compares what the settings leave open; returns the best, and all.
+    fn compare(
+        &mut self,
+        settings: &LogisticRegression,
+        rows: &Rows,
+        sets: &[Vec<usize>],
+        widest: &[usize],
+        widths: &[usize],
+    ) -> Result<(LogisticCandidate, Vec<LogisticCandidate>)> {
+        let usual = settings.c.unwrap_or(USUAL_C);
+        let fallback = || LogisticCandidate {
+            depths: sets[0].clone(),
+            c: usual,
+            log_loss: f64::NAN,
+            accuracy: f64::NAN,
+            images: 0,
+        };
+        if sets.len() == 1 && settings.c.is_some() {
+            return Ok((fallback(), Vec::new()));
+        }
+        let folds = self.folds(rows, settings.folds);
+        if folds.is_empty() {
+            let text = format!(
+                "too few training images to compare settings in {} folds: the features of the last stage are used, with \
+                 C = {usual}",
+                settings.folds
+            );
+            self.observers.emit(&Event::Notice { text })?;
+            return Ok((fallback(), Vec::new()));
+        }
+        // Not known in advance: the best penalty is searched for from the usual one.
+        let (mut done, total) = (0, folds.len() * (sets.len() + if settings.c.is_some() { 0 } else { 3 }));
+        let all: Vec<usize> = (0..rows.items.len()).collect();
+        let mut best: Option<(LogisticCandidate, Comparison)> = None;
+        let mut candidates = Vec::new();
+        for depths in sets {
+            let (columns, blocks) = columns_of(depths, widest, widths);
+            let mut selected = rows.select(&all, &columns);
+            // Standardising needs no labels, so that it may see the held-out images.
+            selected.standardise(&blocks);
+            let last = folds.iter().map(|_| None).collect();
+            let mut comparison = Comparison { rows: selected, folds: &folds, depths: depths.clone(), last };
+            let found = comparison.measure(usual, &mut self.observers, &mut done, total)?;
+            candidates.push(found.clone());
+            if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
+                best = Some((found, comparison));
+            }
+        }
+        let (mut best, mut comparison) = best.expect("there is a set of depths");
+        if settings.c.is_none() {
+            let start = C_GRID.iter().position(|c| *c == USUAL_C).unwrap_or(0);
+            for towards in [1, -1] {
+                let mut at = start as isize + towards;
+                let before = best.c;
+                while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at)) {
+                    let found = comparison.measure(c, &mut self.observers, &mut done, total)?;
+                    candidates.push(found.clone());
+                    if found.log_loss >= best.log_loss {
+                        break;
+                    }
+                    (best, at) = (found, at + towards);
+                }
+                if best.c != before {
+                    break;
+                }
+            }
+        }
+        Ok((best, candidates))
+    }
+
+    /// Gives the linear head these values.
+    fn set_regression(
+        &mut self,
+        standard: &Standard,
+        coefficients: &Coefficients,
+        features: usize,
+    ) -> Result<()> {
+        let classes = self.data().classes().len();
+        let mut tensors = self.state.network.to_tensors();
+        let bias = coefficients.0[classes * features..].to_vec();
+        let weights = standard.weights(coefficients, LinearHead::EPSILON);
+        let ones = vec![1.0; features];
+        for (name, shape, values) in [
+            ("norm.running_mean", vec![features], standard.mean.clone()),
+            ("norm.running_var", vec![features], standard.variance.clone()),
+            ("norm.weight", vec![features], ones),
+            ("norm.bias", vec![features], vec![0.0; features]),
+            ("linear.weight", vec![classes, features], weights),
+            ("linear.bias", vec![classes], bias),
+        ] {
+            tensors.insert(&format!("head.{name}"), shape, values);
+        }
+        self.state.network = self.state.network.clone().with_tensors(&tensors)?;
+        self.set_freezing(FROZEN);
+        Ok(())
+    }
+
+    /// Predicts the validation images, and does what follows an epoch.
+    fn measure_regression(
+        &mut self,
+        train_loss: f64,
+        began: Instant,
+        above: &mut dyn LearnerHooks<B>,
+    ) -> Result<EpochRecord> {
+        let Self { state, inputs, options, best, history, observers, save_cycles, .. } = self;
+        state.epochs += 1;
+        state.steps += 1;
+        let fitted = began.elapsed().as_secs_f64();
+        let predictions = predict(state, inputs, Part::Valid, observers)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let record = EpochRecord { seconds, ..record((state.fits, 1), train_loss, &predictions, options) };
+        let times = EpochTimes {
+            fit: state.fits,
+            epoch: 1,
+            images: inputs.data.train_len(),
+            optimizer: fitted,
+            validation: seconds - fitted,
+            ..EpochTimes::default()
+        };
+        let (network, freezing, size) = (state.network.clone(), state.freezing, inputs.data.size());
+        let mut epoch = MeasuredEpoch { record, predictions, network, freezing, size, times };
+        let mut hooks = Hooks { best, history, observers, save_cycles: save_cycles.as_ref(), above };
+        hooks.follow(&mut epoch);
+        hooks.emit(&epoch, inputs)?;
+        Ok(epoch.record)
+    }
+}
+
+/// The mean loss of a problem's own rows.
+fn loss_of(problem: &Problem, coefficients: &Coefficients, rows: &Rows) -> f64 {
+    let logits = problem.logits(coefficients, &rows.features);
+    let each = logits.chunks_exact(rows.classes).zip(rows.targets.chunks_exact(rows.classes));
+    each.map(|(logits, targets)| score(logits, targets, rows.task).0).sum::<f64>() / rows.items.len() as f64
+}
+
+/// The columns and the widths of the blocks of these depths and the last stage, among those of the widest set.
+fn columns_of(depths: &[usize], widest: &[usize], widths: &[usize]) -> (Vec<Range<usize>>, Vec<usize>) {
+    let mut at = 0;
+    let mut columns = Vec::new();
+    for (block, &width) in widths.iter().enumerate() {
+        if widest.get(block).is_none_or(|depth| depths.contains(depth)) {
+            columns.push(at..at + width);
+        }
+        at += width;
+    }
+    let blocks = columns.iter().map(Range::len).collect();
+    (columns, blocks)
+}
+
+/// At most this many stages of a range, spread evenly over it, the last one among them.
+const MOST_DEPTHS: usize = 6;
+
+fn spread(stages: Range<usize>) -> Vec<usize> {
+    let count = stages.len().min(MOST_DEPTHS);
+    (1..=count).map(|index| stages.start + index * stages.len() / count - 1).collect()
+}
