@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
 
@@ -375,8 +376,9 @@ def abuse(ocelli, model, photos):
 
 
 def watch(ocelli, photos, *flags):
-    """Processor time of training alone, with --watch, and with a client that follows the run as a browser does; in turn."""
-    found = {}
+    """Processor time of training alone, with --watch, and with a client that follows the run as a browser does, in turn; and
+    how much of it the threads of the page's server took."""
+    found, shares = {}, {}
     with tempfile.TemporaryDirectory(prefix="watch-") as folder:
         environment = os.environ | {"OCELLI_CACHE": folder + "/cache"}
 
@@ -385,7 +387,20 @@ def watch(ocelli, photos, *flags):
             command = [ocelli, "train", photos, "--threads", "1", "--out", out, *flags] + (["--watch"] if kind else [])
             process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             # Read as it comes: the address, and then what training prints.
-            client, lines = None, []
+            client, lines, servers, over = None, [], {}, threading.Event()
+
+            def observe():
+                # In nanoseconds; threads that have ended keep what was seen last.
+                while not over.wait(0.05):
+                    for thread in pathlib.Path(f"/proc/{process.pid}/task").glob("*"):
+                        try:
+                            if (thread / "comm").read_text().startswith(("watch", "tokio")):
+                                servers[thread.name] = int((thread / "schedstat").read_text().split()[0])
+                        except OSError:
+                            pass
+
+            observer = threading.Thread(target=observe)
+            observer.start()
             for line in process.stdout:
                 lines.append(line)
                 if kind == 2 and client is None and "http://" in line:
@@ -393,12 +408,16 @@ def watch(ocelli, photos, *flags):
                     loop = f"while kill -0 {process.pid} && ! curl -sfN {url} -o /dev/null; do sleep 0.1; done"
                     client = subprocess.Popen(["sh", "-c", loop], stderr=subprocess.DEVNULL)
             _, status, used = os.wait4(process.pid, 0)
+            over.set()
+            observer.join()
             assert status == 0, "".join(lines)
             if client:
                 client.kill()
                 client.wait()
             subprocess.run(["rm", "-r", out], check=True)
-            return used.ru_utime + used.ru_stime
+            seconds = used.ru_utime + used.ru_stime
+            shares.setdefault(kind, []).append(sum(servers.values()) / 1e9 / seconds)
+            return seconds
 
         # The first run caches features.
         train(0)
@@ -408,7 +427,8 @@ def watch(ocelli, photos, *flags):
     alone = statistics.median(found[0])
     for kind, name in enumerate(("alone", "--watch", "--watch, followed")):
         ratio = statistics.median(one / other for one, other in zip(found[kind], found[0]))
-        print(f"{name}: {statistics.median(found[kind]):.2f} s ({min(found[kind]):.2f}–{max(found[kind]):.2f}), least {min(found[kind]) / min(found[0]):.4f}, median of pairs {ratio:.4f} of {alone:.2f} s")
+        print(f"{name}: {statistics.median(found[kind]):.2f} s ({min(found[kind]):.2f}–{max(found[kind]):.2f}), least {min(found[kind]) / min(found[0]):.4f}, median of pairs {ratio:.4f} of {alone:.2f} s; "
+              f"the server's threads {100 * statistics.median(shares[kind]):.3f} %, at most {100 * max(shares[kind]):.3f} %")
 
 
 if __name__ == "__main__":

@@ -63,15 +63,15 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NoPhotosToCheck { .. } => "to compare on others:  --photos FOLDER".to_owned(),
         #[cfg(feature = "onnx")]
         Error::QuantizationLoss { .. } => "to halve the size without a loss:  --half".to_owned(),
-        Error::NotShared { .. } => {
-            "to share them:  --micro-batch 8   to train the head alone:  --unfrozen-epochs 0".to_owned()
-        }
         Error::SampleColumn { .. } => {
             "to write labels:  --values labels   to write their numbers from 0:  --values indices".to_owned()
         }
         Error::SampleForm { .. } => {
             "as the competition's page says:  --values probabilities, --values indices or --values labels"
                 .to_owned()
+        }
+        Error::NotShared { .. } => {
+            "to share them:  --micro-batch 8   to train the head alone:  --unfrozen-epochs 0".to_owned()
         }
         Error::NotComparable { reason, .. } if matches!(**reason, Error::NoCommonImages) => {
             "to train with the split of another run:  --split runs/A/split.csv".to_owned()

@@ -422,5 +422,5 @@ fn a_folder_of_photos_means_its_newest_run() {
     let said = place().refusal(&["clean", "others"]);
     assert!(said.contains("train first: ocelli train others"), "{said}");
     let said = place().refusal(&["clean", "nowhere"]);
-    assert!(said.contains("nowhere"), "{said}");
+    assert!(said.contains("nowhere: it does not exist"), "{said}");
 }

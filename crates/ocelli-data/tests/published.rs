@@ -96,6 +96,7 @@ fn masks_beside_photos_are_no_photos() {
         ("JPEGImages/{}/{n}.png", "SegmentationClass/{}/{n}.png"),
         ("train/images/{}/{n}.png", "train/labels/{}/{n}.png"),
         ("train/{}/{n}.png", "train_masks/{}/{n}_mask.png"),
+        ("ISIC_Training_Data/{}/{n}.png", "ISIC_Training_Part1_GroundTruth/{}/{n}_segmentation.png"),
     ] {
         let path = |text: &str| {
             let text = text.to_owned();
@@ -413,7 +414,12 @@ fn folders_of_patients_are_no_classes_where_a_table_says_so() {
         (0..4).for_each(|n| table += &format!("2,{patient},{patient}{n},CC,61,{}\n", n % 2));
     }
     write(root.path(), "train.csv", table);
-    refused(read(&root), &["\"patient_id\" of train.csv", "hardly classes", "`from_csv`", "`class_folders`"]);
+    let parts = ["\"patient_id\" of train.csv", "hardly classes", "`from_csv`", "`class_folders`"];
+    refused(read(&root), &parts);
+    // Nor beside a table and a folder of test images.
+    write(root.path(), "test_images/10008/9.png", png(99));
+    write(root.path(), "test.csv", "site_id,patient_id,image_id,view,age\n2,10008,9,CC,61\n");
+    refused(read(&root), &["\"patient_id\" of", "hardly classes"]);
 }
 
 #[test]
@@ -446,6 +452,17 @@ fn a_path_may_stand_in_two_columns() {
         assert_eq!(seen, 8);
         noticed(&data, &["together, as row"]);
     }
+    // Of two columns of folders, neither is the label.
+    let rows =
+        each(&["P_1", "P_2"], 0..4, |folder, n| format!("{folder},{folder},{n}.png,{}", ["B", "M"][n % 2]));
+    let root = place(&each(&["P_1", "P_2"], 0..4, |folder, n| format!("jpeg/{folder}/{n}.png")));
+    write(
+        root.path(),
+        "labels.csv",
+        format!("patient_id,image_folder,image_file,pathology\n{}\n", rows.join("\n")),
+    );
+    let data = table::read(root.path().join("labels.csv"), &TableOptions::default()).unwrap().dataset;
+    assert_eq!(counts(&data), [("B".to_owned(), 4), ("M".to_owned(), 4)]);
     // The folder may be the class too.
     let root = place(&each(&["cats", "dogs"], 0..3, |class, n| format!("{class}/{n}.png")));
     let rows = each(&["cats", "dogs"], 0..3, |class, n| format!("{n}.png,{class}"));

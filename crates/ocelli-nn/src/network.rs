@@ -46,6 +46,20 @@ pub struct StageOutput {
     pub depths: Vec<Tensor<2>>,
 }
 
+impl StageOutput {
+    /// That of some of the images.
+    pub fn narrow(&self, images: &Range<usize>) -> Self {
+        Self {
+            maps: self.maps.clone().narrow(0, images.start, images.len()),
+            depths: self
+                .depths
+                .iter()
+                .map(|depth| depth.clone().narrow(0, images.start, images.len()))
+                .collect(),
+        }
+    }
+}
+
 /// Maps alone, for networks without depths before them.
 impl From<Tensor<4>> for StageOutput {
     fn from(maps: Tensor<4>) -> Self {
@@ -235,14 +249,19 @@ impl<B: Backbone> Network<B> {
     /// # Panics
     /// Where the network has a [depth](Self::depths) before `from`, and `input` is maps alone.
     pub fn forward_from(&self, from: usize, input: impl Into<StageOutput>, pass: &Pass) -> Tensor<2> {
-        self.head.classify(self.forward_features(from, input, pass), pass)
+        self.head.classify(self.forward_features_from(from, input, pass), pass)
     }
 
-    /// The features that the head takes, of the stages from `from` on, in the given pass.
+    /// The pooled features that the head takes, likewise.
     ///
     /// # Panics
     /// As [`forward_from`](Self::forward_from).
-    pub fn forward_features(&self, from: usize, input: impl Into<StageOutput>, pass: &Pass) -> Tensor<2> {
+    pub fn forward_features_from(
+        &self,
+        from: usize,
+        input: impl Into<StageOutput>,
+        pass: &Pass,
+    ) -> Tensor<2> {
         self.features_of(self.run(input.into(), from..self.backbone.stages(), pass))
     }
 

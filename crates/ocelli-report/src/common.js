@@ -151,7 +151,7 @@ function chartParts(label, layout, diagonal, width) {
     svg.append(element("path", { class: `line ${stroke}`, d: path }));
     // Dots that would hide their line are seen under the pointer alone.
     const [first, last] = [one.dots[0], one.dots.at(-1)];
-    const close = one.dots.length > 1 && px(last[0][0]) - px(first[0][0]) < 12 * (one.dots.length - 1) ? " close" : "";
+    const close = one.dots.length > 1 && px(last[0][0]) - px(first[0][0]) < 16 * (one.dots.length - 1) ? " close" : "";
     for (const [[x, y], words] of one.dots) svg.append(element("circle", { class: `dot ${stroke}${close}`, cx: px(x), cy: py(y), r: 3.4 }, element("title", {}, words)));
   });
   const mark = (place) => `mark ${kind(layout.lines.length + place)}`;

@@ -12,6 +12,7 @@ use crate::errors::Failure;
 use crate::flags::listen::{ListenFlags, Log};
 use crate::flags::{CacheFlags, ThreadFlags};
 use crate::interrupt::{finish_batch, stopped};
+use crate::invocation;
 use crate::output::{eprintln, message, shown};
 use crate::terminal::Terminal;
 use crate::text::counted;
@@ -85,7 +86,7 @@ impl Clean {
         arguments.extend(moved.map(|data| std::path::absolute(&data).unwrap_or(data).into()));
         arguments.extend(["--cache".into(), cache.into()]);
         arguments.extend(["--threads".into(), self.threads.threads.to_string().into()]);
-        Ok(Some(TrainCommand { program: std::env::current_exe()?, arguments, interrupt }))
+        Ok(invocation::program().map(|program| TrainCommand { program, arguments, interrupt }))
     }
 }
 

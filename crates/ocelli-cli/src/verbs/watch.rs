@@ -7,6 +7,7 @@ use ocelli_serve::Runs;
 
 use crate::errors::Failure;
 use crate::flags::listen::{ListenFlags, Log, failure};
+use crate::invocation;
 use crate::output::shown;
 
 /// Show training runs in a browser, live
@@ -31,7 +32,7 @@ pub struct Watch {
 impl Watch {
     pub fn run(&self) -> Result<(), Failure> {
         let listening = self.listen.listening(Log::None)?;
-        let runs = Runs::open(&self.folder, std::env::current_exe().ok()).map_err(failure)?;
+        let runs = Runs::open(&self.folder, invocation::program()).map_err(failure)?;
         listening.run(runs, &shown(self.folder.display()))
     }
 }

@@ -39,7 +39,7 @@ const MASKS: [&str; 15] = [
     "superpixels",
 ];
 /// Words in the names of folders of photos that are no class's.
-const PHOTOS: [&str; 15] = [
+const PHOTOS: [&str; 16] = [
     "image",
     "images",
     "img",
@@ -55,10 +55,11 @@ const PHOTOS: [&str; 15] = [
     "inputs",
     "original",
     "originals",
+    "data",
 ];
 /// Words that say nothing else in the names of folders of masks.
 const FILLERS: [&str; 12] =
-    ["png", "bmp", "gif", "data", "set", "files", "folder", "class", "classes", "object", "objects", "all"];
+    ["png", "bmp", "gif", "part", "set", "files", "folder", "class", "classes", "object", "objects", "all"];
 /// What the names of masks have after those of their photos.
 const SUFFIXES: [&str; 9] =
     ["mask", "masks", "segmentation", "seg", "gt", "groundtruth", "trimap", "superpixels", "annotation"];

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Path as PathOf, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, EXPECT};
 use axum::response::Response;
 use axum::routing::{get, post};
 use ocelli::clean::{Decisions, LabelCleaning, LabelDecision};
@@ -291,8 +291,8 @@ struct Undone {
 async fn body_of<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, Refusal> {
     is_json(&request)?;
     let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is too long, or was cut off");
-    // Before the client is told to go on.
-    if request.body().size_hint().lower() > LONGEST as u64 {
+    // Before a client that asks is told to go on.
+    if request.headers().contains_key(EXPECT) && request.body().size_hint().lower() > LONGEST as u64 {
         return Err(large());
     }
     let bytes = to_bytes(request.into_body(), LONGEST).await.map_err(|_| large())?;

@@ -13,7 +13,7 @@ pub struct ServeOptions {
     pub max_files: usize,
     /// The most images that wait or are computed, of all requests; default: 256.
     pub queue: usize,
-    /// The number of decoding threads; 0, the default: one per core.
+    /// The number of threads that decode images, and of those that run networks; 0, the default: one per core.
     pub threads: usize,
     /// Whether models whose files are replaced are loaded again; default: no.
     pub watch: bool,

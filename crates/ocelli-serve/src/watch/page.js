@@ -387,11 +387,12 @@ function drawCurves(run, place) {
   }
   const rate = (group) => epochs.map((epoch, place) => {
     const frozen = run.fits.get(epoch.fit)?.frozen ?? 0;
-    const value = group < frozen ? null : epoch.learning_rates[group];
+    // A logistic regression has none.
+    const value = group < frozen ? null : epoch.learning_rates[group] || null;
     return [place + 1, value, value ? `phase ${epoch.fit}, epoch ${epoch.epoch}: ${value.toExponential(1)}` : null];
   });
   const lines = GROUPS.map((label, group) => ({ label, points: rate(group) })).filter((line) => line.points.some(([, y]) => finite(y)));
-  charts.push(figure("Learning rates at the end of each epoch", chart("Learning rates of layer groups by epoch", layout({ x, y: "learning rate", whole: true, verticals, logs: ["y"], lines }))));
+  if (lines.length) charts.push(figure("Learning rates at the end of each epoch", chart("Learning rates of layer groups by epoch", layout({ x, y: "learning rate", whole: true, verticals, logs: ["y"], lines }))));
   place.replaceChildren(panel("curves", "Curves", element("div", { class: "columns" }, charts)));
 }
 

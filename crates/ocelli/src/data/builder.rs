@@ -1,6 +1,7 @@
 //! Reading image data: where it comes from, how images are loaded, and the validation split.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ocelli_data::source::folder::FolderOptions;
 use ocelli_data::source::table::{self, Labelled, SplitBy, TableOptions};
@@ -15,6 +16,8 @@ use crate::data::recorded::Recorded;
 use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 
+/// The origin of a split of files that a program lists, which has none of its own.
+const AS_LISTED: &str = "as listed";
 /// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
 /// The origin of a split that folders define.
@@ -31,6 +34,18 @@ const AS_NAMES_SAY: &str = "by the names of the images";
 pub(super) enum Source {
     Folder(PathBuf),
     Table(PathBuf, TableOptions),
+    /// Files with their labels.
+    List(Arc<Vec<(PathBuf, Vec<String>)>>, Task),
+}
+
+impl Source {
+    /// The folder or table, for people; of listed files, the first one.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::Table(path, _) => path,
+            Self::List(files, _) => files.first().map_or(Path::new(""), |(path, _)| path),
+        }
+    }
 }
 
 /// How image data is read. Finish with [`load`](ImageDataBuilder::load).
@@ -222,6 +237,9 @@ impl ImageDataBuilder {
         };
         let (mut labelled, says) = match &self.source {
             Source::Table(path, options) => (of_table(path, options)?, AS_THE_TABLE_SAYS),
+            Source::List(files, task) => {
+                (Labelled::by_folders(source::list::read_labelled(files, *task)?), AS_LISTED)
+            }
             Source::Folder(root) if self.class_folders => (Labelled::by_folders(folder(root)?), BY_FOLDERS),
             Source::Folder(root) => {
                 let options = TableOptions {
@@ -269,6 +287,7 @@ impl ImageDataBuilder {
             Source::Folder(root) => Some(root.clone()),
             Source::Table(path, _) if path.is_dir() => Some(path.clone()),
             Source::Table(_, options) => options.folder.clone(),
+            Source::List(..) => None,
         }
     }
 
@@ -284,11 +303,11 @@ impl ImageDataBuilder {
 
     /// A classifier needs at least two classes.
     pub(super) fn enough_classes(&self, items: &Items, says: &str) -> Result<()> {
-        let (Source::Table(path, _) | Source::Folder(path)) = &self.source;
+        let path = self.source.path();
         match items.classes.names() {
             [class] if items.task == Task::SingleLabel && says == AS_THE_TABLE_SAYS => {
                 Err(Error::Data(DataError::Table {
-                    path: path.clone(),
+                    path: path.to_owned(),
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
                     advice: "name the column of the labels (`label_columns`), or add rows of other classes"

@@ -12,7 +12,7 @@ use ocelli_data::{
     class_losses, digests, undecodable_classes,
 };
 
-use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder, Source};
+use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder};
 use crate::data::valid_split::ValidSplit;
 use crate::data::{ImageData, decisions, notices};
 use crate::error::{Error, Result};
@@ -286,9 +286,7 @@ impl ImageDataBuilder {
         if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
-        let data = match self.source {
-            Source::Folder(path) | Source::Table(path, _) => path,
-        };
+        let data = self.source.path().to_owned();
         let size = self.options.size as u32;
         Ok(Report { data, items, split, groups, skipped, notices, problem, size, inspection })
     }

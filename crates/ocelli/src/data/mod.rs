@@ -31,7 +31,7 @@ use crate::error::Result;
 
 /// Labelled images, split into training and validation sets.
 ///
-/// Made by [`ImageData::from_folder`] or [`ImageData::from_csv`].
+/// Made by [`ImageData::from_folder`], [`ImageData::from_csv`] or [`ImageData::from_labels`].
 #[derive(Debug, Clone)]
 pub struct ImageData {
     pub(crate) items: Arc<Items>,
@@ -131,6 +131,15 @@ impl ImageData {
     /// with a [notice](Self::notices).
     pub fn from_csv(path: impl AsRef<Path>, options: TableOptions) -> ImageDataBuilder {
         ImageDataBuilder::new(Source::Table(path.as_ref().to_owned(), options))
+    }
+
+    /// Photos that the program lists, each with its labels: exactly one with [`Task::SingleLabel`]. They are split as those
+    /// of one folder of class folders.
+    pub fn from_labels(
+        photos: impl IntoIterator<Item = (PathBuf, Vec<String>)>,
+        task: Task,
+    ) -> ImageDataBuilder {
+        ImageDataBuilder::new(Source::List(Arc::new(photos.into_iter().collect()), task))
     }
 
     /// Whether an image has one label or several.

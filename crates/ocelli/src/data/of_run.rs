@@ -68,6 +68,7 @@ impl ImageDataBuilder {
                         let beside = || path.parent().map(Path::to_owned).unwrap_or_default();
                         options.folder.clone().unwrap_or_else(beside)
                     }
+                    Source::List(..) => Default::default(),
                 };
                 let nothing = Items { items: Vec::new(), root, classes: known(), task: run.task };
                 (nothing, Vec::new(), Vec::new())

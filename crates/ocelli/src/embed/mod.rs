@@ -12,7 +12,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use ocelli_data::{
     BadImages, Batches, Decoder, Digest, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
-    Preprocessing, Skipped, files,
+    Preprocessing, RgbImage, Skipped, files,
 };
 use ocelli_nn::{AnyBackbone, Arch, Backbone, Network, Precision};
 use rayon::prelude::*;
@@ -315,6 +315,23 @@ impl<B: Backbone> Embedder<B> {
             }
         }
         Ok(all)
+    }
+
+    /// The features of decoded images in memory, in their order: those of [`embed`](Self::embed) for files of these
+    /// pixels, to the bit. An error is that of one image.
+    ///
+    /// # Errors
+    /// Where memory is too small.
+    pub fn embed_images(&self, images: &[RgbImage]) -> Result<Vec<Result<Vec<f32>>>> {
+        let preprocessing = self.preprocessing;
+        let samples = images.par_iter().map(|image| {
+            let mut values = vec![0.0; preprocessing.sample_len()];
+            preprocessing.apply(image, &mut values)?;
+            Ok(Sample { values })
+        });
+        let samples = samples.collect::<Result<Vec<_>>>()?;
+        let chunks = samples.chunks(self.loading.batch_size);
+        Ok(chunks.flat_map(|samples| self.embed_samples(samples)).collect())
     }
 
     /// The features of samples that a model has made; an error is that of one sample.

@@ -28,7 +28,7 @@ const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies
 /// The inverse penalty at which depths are compared, and that is used where too few photos can be compared.
 const USUAL_C: f64 = 0.01;
 /// The inverse penalties that are tried, a factor of about 3 apart.
-const C_GRID: [f64; 9] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0];
+const C_GRID: [f64; 13] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0];
 /// The most training images that settings are compared on, spread evenly over all.
 const MOST_COMPARED: usize = 4000;
 

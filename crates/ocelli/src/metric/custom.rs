@@ -1,5 +1,7 @@
 //! Custom metrics.
 
+use std::fmt;
+
 use ocelli_data::registry::Registry;
 
 use crate::metric::direction::Direction;
@@ -24,7 +26,20 @@ use crate::metric::predictions::Predictions;
 pub struct CustomMetric {
     name: &'static str,
     direction: Direction,
-    score: fn(&Predictions) -> f64,
+    score: ScoreFunction,
+}
+
+/// How a custom metric is computed.
+#[derive(Clone, Copy)]
+enum ScoreFunction {
+    Plain(fn(&Predictions) -> f64),
+    Closure(&'static (dyn Fn(&Predictions) -> f64 + Send + Sync)),
+}
+
+impl fmt::Debug for ScoreFunction {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a function of predictions")
+    }
 }
 
 /// All registered metrics.
@@ -34,7 +49,17 @@ impl CustomMetric {
     /// `score` is called with predictions that are finite and not empty; NaN means that it is not defined for
     /// them.
     pub const fn new(name: &'static str, direction: Direction, score: fn(&Predictions) -> f64) -> Self {
-        Self { name, direction, score }
+        Self { name, direction, score: ScoreFunction::Plain(score) }
+    }
+
+    /// As [`new`](Self::new), of a name and a function that are only known when the program runs, such as those of another
+    /// language. They stay in memory until the process ends, as a registered metric may be named at any time.
+    pub fn from_closure(
+        name: String,
+        direction: Direction,
+        score: impl Fn(&Predictions) -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        Self { name: name.leak(), direction, score: ScoreFunction::Closure(Box::leak(Box::new(score))) }
     }
 
     /// Replaces one of the same name.
@@ -57,7 +82,11 @@ impl CustomMetric {
     }
 
     pub(super) fn score(self, predictions: &Predictions) -> f64 {
-        if predictions.is_empty() { f64::NAN } else { (self.score)(predictions) }
+        match self.score {
+            _ if predictions.is_empty() => f64::NAN,
+            ScoreFunction::Plain(score) => score(predictions),
+            ScoreFunction::Closure(score) => score(predictions),
+        }
     }
 }
 

@@ -111,6 +111,9 @@ impl ModelSummary {
             ("precision of activations", self.precision.to_string()),
             ("written by", format!("Ocelli {}, format {}", self.version, self.format)),
         ];
+        if let Some(head) = self.head_text() {
+            rows.insert(1, ("head", head));
+        }
         if let Some(digest) = &self.file.digest {
             rows.push(("digest (BLAKE3 of the content)", format!("`{digest}`")));
         }

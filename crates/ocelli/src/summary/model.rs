@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ocelli_data::{Channels, Framing, Preprocessing, Task};
-use ocelli_nn::{Arch, Precision, Publisher, TensorFile};
+use ocelli_nn::{Arch, HeadForm, HeadKind, Precision, Publisher, TensorFile};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -26,6 +26,8 @@ pub struct ModelSummary {
     pub version: String,
     /// The backbone.
     pub arch: String,
+    /// The form of its head.
+    pub head: HeadForm,
     /// What is published about the backbone; `None` for a custom one.
     pub published: Option<PublishedBackbone>,
     /// Whether an image has one label or several.
@@ -104,6 +106,17 @@ impl PublishedBackbone {
 }
 
 impl ModelSummary {
+    /// Its head in words: "linear, on features of 6 stages"; `None` for the usual or a custom one.
+    pub fn head_text(&self) -> Option<String> {
+        let HeadForm { kind, depths } = &self.head;
+        let kind = if *kind == HeadKind::Linear { "linear" } else { "one hidden layer" };
+        match depths.len() {
+            0 if self.head == HeadForm::default() => None,
+            0 => Some(kind.to_owned()),
+            earlier => Some(format!("{kind}, on features of {} stages", earlier + 1)),
+        }
+    }
+
     pub(crate) fn of(path: &Path, tensors: &TensorFile) -> Result<Self> {
         let config = config_of(path, tensors)?;
         let file = FileInfo::of(path, tensors)?;
@@ -112,7 +125,7 @@ impl ModelSummary {
     }
 
     pub(crate) fn new(file: FileInfo, config: ModelConfig, run: Option<RunSummary>) -> Self {
-        let ModelConfig { format, version, arch, task, classes, .. } = config;
+        let ModelConfig { format, version, arch, head, task, classes, .. } = config;
         let published = arch.parse::<Arch>().ok().map(PublishedBackbone::of);
         Self {
             file,
@@ -120,6 +133,7 @@ impl ModelSummary {
             version,
             published,
             arch,
+            head,
             task,
             classes,
             thresholds: config.thresholds,

@@ -26,7 +26,7 @@ use crate::train::step::{Backward, StepError, finite};
 /// The gradients of a batch: the input of the first trained stage, and the targets, row by row.
 pub(crate) fn backward<B: Backbone>(
     state: &TrainState<B>,
-    input: StageOutput,
+    output: StageOutput,
     targets: Vec<f32>,
     size: usize,
     options: &TrainOptions,
@@ -34,20 +34,16 @@ pub(crate) fn backward<B: Backbone>(
 ) -> std::result::Result<Backward, StepError> {
     let began = Instant::now();
     let (network, processes) = (&state.network, &inputs.processes);
-    let images = input.maps.dims()[0];
+    let images = output.maps.dims()[0];
     let leaves = images.div_ceil(size);
     let own = tree::leaves_of(processes.rank(), processes.size(), leaves);
     let key = Draws::new(state.seed, Purpose::Dropout, state.epochs, state.steps).bits();
     // Of no stage: rounded to the precision of the backbone.
     let first = state.first_trained_stage();
-    let input = network.infer_stages(input, first, first);
+    let output = network.infer_stages(output, first, first);
     let images_of = |leaf: usize| leaf * size..images.min((leaf + 1) * size);
     let pooled = own.clone().map(|leaf| {
-        let Range { start, end } = images_of(leaf);
-        let piece = StageOutput {
-            maps: input.maps.clone().narrow(0, start, end - start),
-            depths: input.depths.iter().map(|depth| depth.clone().narrow(0, start, end - start)).collect(),
-        };
+        let piece = output.narrow(&images_of(leaf));
         Some(pooled(network, first, piece, key ^ (leaf as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     });
     let mut pooled: Vec<Option<Tensor<2>>> = pooled.collect();
@@ -89,7 +85,7 @@ pub(crate) fn backward<B: Backbone>(
 /// The pooled features of a piece, with autodiff, in f32.
 fn pooled<B: Backbone>(network: &Network<B>, first: usize, piece: StageOutput, key: u64) -> Tensor<2> {
     let pass = Pass::train(Statistics::Running, key);
-    let pooled = network.forward_features(first, piece, &pass);
+    let pooled = network.forward_features_from(first, piece, &pass);
     if pooled.dtype() == DType::F32 { pooled } else { pooled.cast(FloatDType::F32) }
 }
 

@@ -145,8 +145,8 @@ pub(crate) fn train_step<B: Backbone>(
     let began = Instant::now();
     let TrainBatch { images, targets, input, .. } = batch;
     let Backward { loss, forward, mut gradients, batch_stats } = match (options.micro_batch, input) {
-        (Some(size), StageInput::Maps(maps)) => {
-            micro_batches::backward(state, maps, targets, size, options, inputs)?
+        (Some(size), StageInput::Maps(output)) => {
+            micro_batches::backward(state, output, targets, size, options, inputs)?
         }
         // The head alone takes the whole batch at once.
         (_, input) => backward(state, input, targets, options, &inputs.data)?,

@@ -52,6 +52,9 @@ fn field(label: &str, text: impl std::fmt::Display) {
 
 fn print_model(model: &ModelSummary, all_classes: bool) {
     print_backbone(Some(&model.arch), model.published.as_ref(), &model.file);
+    if let Some(head) = model.head_text() {
+        field("head", head);
+    }
     print_task(model);
     print_classes(model, all_classes);
     let size = model.preprocessing.size;

@@ -27,6 +27,7 @@ use crate::flags::{
     ProcessFlags,
 };
 use crate::interrupt::{self, finish_batch, finish_batch_silently};
+use crate::invocation;
 #[cfg(all(feature = "report", feature = "serve"))]
 use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
@@ -309,7 +310,7 @@ impl Train {
             cache: Some(cache.clone()),
             device: self.compute.device,
             threads,
-            given: std::env::args_os().map(|word| quoted(&word)).collect::<Vec<_>>().join(" "),
+            given: invocation::arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
             tensorboard: self.tensorboard,
             processes: processes.clone(),
         };

@@ -323,7 +323,14 @@ fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) ->
     let named: BTreeSet<&Path> = items.iter().map(|item| item.path.as_path()).collect();
     let named = photos.class.keys().filter(|path| named.contains(path.as_path())).count();
     let most = read.is_err() || named > 0 && named as f64 >= MOST * photos.class.len() as f64;
-    most.then(|| Candidate { tables: tables.clone(), photos: named, groups: None, read })
+    let of_train = || {
+        let options = TableOptions { folder: Some(root.to_owned()), ..options };
+        folders_of_groups(&Opened::open(train, &options, Vec::new()).ok()?, photos)
+    };
+    most.then(|| {
+        let groups = if read.is_err() { of_train() } else { None };
+        Candidate { tables: tables.clone(), photos: named, groups, read }
+    })
 }
 
 /// The column of groups whose cells are the names of the folders of the rows' photos.

@@ -443,7 +443,8 @@ impl Search<'_> {
             && !self.header_name(folder).is_some_and(names::is_label)
             && candidates.len() > 1
         {
-            candidates.retain(|column| *column != folder);
+            let is_folder = |row: &Row, column: usize| row.cell(column) == row.cell(folder);
+            candidates.retain(|&column| !rows.iter().all(|row| is_folder(row, column)));
         }
         match candidates[..] {
             [] => {

@@ -48,7 +48,10 @@ impl Tables {
             tables.others.retain(|other| !sides.iter().any(|(_, path)| path == other));
             tables.sides = sides;
         } else {
-            let unread = sides.into_iter().map(|(_, path)| path);
+            // Texts with such names are lists of a split rather than tables of labels.
+            let is_text =
+                |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
+            let unread = sides.into_iter().map(|(_, path)| path).filter(|path| !is_text(path));
             tables.others.extend(unread.filter(|path| !tables.labels.contains(path)));
             tables.others.sort();
             tables.others.dedup();

@@ -1,0 +1,43 @@
+"""Every Python block of the README and of the guide runs as it stands, page by page, and prints what it says.
+
+A block runs in a folder with photos like those that the pages name. A comment after `print(…)` is what is printed.
+"""
+
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs/src").rglob("*.md"))]
+
+
+def blocks(path):
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S)
+
+
+WITH_CODE = [page for page in PAGES if blocks(page)]
+
+
+def test_the_readme_has_code():
+    assert ROOT / "README.md" in WITH_CODE and len(WITH_CODE) > 1
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs(page, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    for name, of in [("garden.jpg", "food-and-drink"), ("sky.jpg", "flags")]:
+        # What a file is is found out by its content.
+        shutil.copyfile(sorted((photos / of).iterdir())[0], tmp_path / name)
+    code = "\n".join(blocks(page))
+    # Smaller than photos need, so that it takes seconds.
+    code = re.sub(r"\bsize=\d+", "size=32", code)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(pathlib.Path(tmp_path / "photos").glob("*.safetensors"))
