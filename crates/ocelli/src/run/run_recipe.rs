@@ -17,6 +17,7 @@ use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::model::finite::{check_finite, check_outputs};
 use crate::model::tta::{Tta, TtaLogits};
+use crate::processes::agreement::digest;
 use crate::recipe::diagnosis::{Compared, Diagnosis, Watch};
 use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::LogisticRegression;
@@ -89,6 +90,8 @@ pub(crate) fn run_recipe<B: Backbone>(
             ..Progress::default()
         };
         runner.tracker.write_checkpoint_of(runner.learner)?;
+        let Learner { state, inputs, .. } = &*runner.learner;
+        inputs.processes.agree("the weights", || digest(&state.network))?;
     }
     runner.return_to_best_of_all()?;
     runner.check_finite()?;

@@ -294,7 +294,8 @@ impl Train {
         match &result {
             // Processes stop together, and leave together.
             Ok(()) | Err(Failure::Interrupted) => processes.finish()?,
-            Err(Failure::Error(reason)) => processes.abort(reason),
+            // The others print it as one line.
+            Err(Failure::Error(reason)) => processes.abort(&reason.replace("\n       ", "; ")),
             Err(_) => processes.abort("ended early"),
         }
         result
