@@ -96,7 +96,7 @@ fn masks_beside_photos_are_no_photos() {
         ("JPEGImages/{}/{n}.png", "SegmentationClass/{}/{n}.png"),
         ("train/images/{}/{n}.png", "train/labels/{}/{n}.png"),
         ("train/{}/{n}.png", "train_masks/{}/{n}_mask.png"),
-        ("ISIC_Training_Data/{}/{n}.png", "ISIC_Training_Part1_GroundTruth/{}/{n}_segmentation.png"),
+        ("{}/ISIC_Training_Data/{n}.png", "{}/ISIC_Training_Part1_GroundTruth/{n}_segmentation.png"),
     ] {
         let path = |text: &str| {
             let text = text.to_owned();
