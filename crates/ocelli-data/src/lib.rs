@@ -60,7 +60,7 @@
 //! |---|---|
 //! | folders of class folders, and splits of folders | `source/folder/mod.rs` |
 //! | tables of labels | `source/table/mod.rs` |
-//! | which files are listed | `source/listing.rs`, `source/list.rs` |
+//! | which files are listed, which are masks | `source/listing.rs`, `source/list.rs`, `source/masks.rs` |
 //! | items, targets, classes; what a source found | `items.rs`, `dataset.rs` |
 //! | hashes of files, groups of images, splits | `digest.rs`, `groups.rs`, `split.rs` |
 //! | decoding: formats, orientation, colours | `decode/mod.rs` |
