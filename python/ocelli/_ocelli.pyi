@@ -9,6 +9,33 @@ _Path = str | os.PathLike[str]
 _Callback = Callable[[dict[str, Any]], Any] | None
 _Rate = float | tuple[float, float] | tuple[float, float, float]
 
+__all__ = [
+    "Embedder",
+    "ImageData",
+    "Interpretation",
+    "Learner",
+    "LrCurve",
+    "Model",
+    "Run",
+    "__version__",
+    "archs",
+    "augmentation",
+    "command",
+    "default_cache",
+    "framing",
+    "inspect",
+    "optimizer",
+    "preset_augmentation",
+    "recipe",
+    "recipe_epochs",
+    "register_metric",
+    "register_transform",
+    "schedule",
+    "thumbnails",
+    "weight_decay",
+    "with_transform",
+]
+
 __version__: str
 
 def archs() -> list[tuple[str, int]]: ...
