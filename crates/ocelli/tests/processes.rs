@@ -205,7 +205,10 @@ fn any_number_of_processes_trains_the_same_model() {
             let job = Job { settings: &|_| Some(settings.clone()), out, cache, stops: &never };
             let results = if tcp { job.by_tcp(size) } else { job.by_threads(size) };
             results.into_iter().for_each(|result| result.unwrap());
-            result(out)
+            let found = result(out);
+            // A run has a hundred megabytes.
+            fs::remove_dir_all(out).unwrap();
+            found
         };
         let alone = job(&at("alone"), &|_| at("cache-alone"), 1, false);
         assert!(alone[2].contains("damaged.png") || recipe.contains("labels"), "{}", alone[2]);
@@ -278,6 +281,7 @@ fn a_stopped_run_is_resumed_by_another_number_to_the_same_bits() {
         let job = Job { settings: &|_| None, out: &out, cache: &cache, stops: &never };
         job.by_threads(then).into_iter().for_each(|result| result.unwrap());
         assert_eq!(result(&out), expected, "{first} processes, then {then}");
+        fs::remove_dir_all(&out).unwrap();
     }
 }
 
