@@ -169,6 +169,9 @@ fn rows<'py, T>(
     floats(py, &values)
 }
 
+/// Numbers as the bytes of f32, the unknown score of each image where there is one, and the errors.
+type ImageOutputs<'py> = (Bound<'py, PyByteArray>, Vec<Option<f32>>, Bound<'py, PyList>);
+
 #[pymethods]
 impl Model {
     #[staticmethod]
@@ -229,7 +232,7 @@ impl Model {
         list: &Bound<'py, PyList>,
         views: Option<&Bound<'py, PyAny>>,
         mean: &str,
-    ) -> PyResult<(Bound<'py, PyByteArray>, Vec<Option<f32>>, Bound<'py, PyList>)> {
+    ) -> PyResult<ImageOutputs<'py>> {
         let images = images(list)?;
         let tta = views.map(|views| tta(views, mean)).transpose()?;
         if tta.is_some() && images.iter().any(|image| !matches!(image, Image::Path(_))) {

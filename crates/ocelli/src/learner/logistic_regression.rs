@@ -1,6 +1,7 @@
 //! Logistic regression as the head: depths and penalty by cross-validation, then one fit.
 
 use std::ops::Range;
+use std::slice;
 use std::time::Instant;
 
 use ocelli_data::split::k_fold;
@@ -110,9 +111,10 @@ impl Comparison<'_> {
         let (mut loss, mut right, mut answers, mut images) = (0.0, 0.0, 0.0, 0);
         let width = self.rows.features.len() / self.rows.items.len();
         for (fold, (train, held_out)) in self.folds.iter().enumerate() {
-            let all = [0..width];
-            let fitted = self.rows.select(train, &all);
-            let held_out = self.rows.select(held_out, &all);
+            let whole = 0..width;
+            let all = slice::from_ref(&whole);
+            let fitted = self.rows.select(train, all);
+            let held_out = self.rows.select(held_out, all);
             let problem = fitted.problem();
             let start = self.last[fold].take().unwrap_or_else(|| problem.start());
             let (coefficients, _) = problem.fit(c, start, Effort::COMPARE);
@@ -242,12 +244,14 @@ impl<B: Backbone> Learner<B> {
         rows.standardise(&blocks);
         let digests: Vec<Digest> = rows.items.iter().map(|&item| data.digests[item]).collect();
         let items = data.items_of(&rows.items);
-        let all = [0..rows.features.len() / rows.items.len()];
+        let width = rows.features.len() / rows.items.len();
+        let whole = 0..width;
+        let all = slice::from_ref(&whole);
         let mut logits = vec![0.0; rows.items.len() * rows.classes];
         for fold in 0..folds {
             stop.check()?;
             let split = k_fold(&items, &digests, &[], folds, fold, self.state.seed)?;
-            let (fitted, held_out) = (rows.select(&split.train, &all), rows.select(&split.valid, &all));
+            let (fitted, held_out) = (rows.select(&split.train, all), rows.select(&split.valid, all));
             let problem = fitted.problem();
             let (coefficients, _) = problem.fit(USUAL_C, problem.start(), Effort::COMPARE);
             let found = problem.logits(&coefficients, &held_out.features);
@@ -453,7 +457,7 @@ impl<B: Backbone> Learner<B> {
             ("linear.weight", vec![classes, features], weights),
             ("linear.bias", vec![classes], bias),
         ] {
-            tensors.insert(&format!("head.{name}"), shape, values);
+            tensors.insert(format!("head.{name}"), shape, values);
         }
         self.state.network = self.state.network.clone().with_tensors(&tensors)?;
         self.set_freezing(FROZEN);

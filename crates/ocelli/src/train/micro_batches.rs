@@ -115,6 +115,9 @@ fn gathered<'a>(processes: &ProcessGroup, own: impl Iterator<Item = &'a Tensor<2
     Ok(rest.map(|value| f32::from_le_bytes(*value)).collect())
 }
 
+/// A node's first leaf, its end, and the names and lengths of its gradients.
+type NodeHeader<Name> = (usize, usize, Vec<(Name, usize)>);
+
 /// The nodes of all processes.
 fn exchanged<B: Backbone>(
     processes: &ProcessGroup,
@@ -123,7 +126,7 @@ fn exchanged<B: Backbone>(
 ) -> Result<HashMap<Range<usize>, ParameterGradients>> {
     let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
     // Each node's range and the lengths of its gradients, by name; then the gradients.
-    let mut header: Vec<(usize, usize, Vec<(&str, usize)>)> = Vec::new();
+    let mut header: Vec<NodeHeader<&str>> = Vec::new();
     let mut values: Vec<u8> = Vec::new();
     for (node, gradients) in &own {
         let mut lengths = Vec::new();
@@ -158,7 +161,7 @@ fn read<B: Backbone>(
 ) -> Option<Vec<(Range<usize>, ParameterGradients)>> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (header, mut values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let header: Vec<(usize, usize, Vec<(String, usize)>)> = serde_json::from_slice(header).ok()?;
+    let header: Vec<NodeHeader<String>> = serde_json::from_slice(header).ok()?;
     let mut nodes = Vec::new();
     for (start, end, lengths) in header {
         let mut gradients = ParameterGradients::default();
