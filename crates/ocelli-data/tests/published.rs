@@ -534,3 +534,61 @@ fn names_that_begin_with_a_side_give_the_split() {
     let labelled = table::read(root.path().join("labels.txt"), &TableOptions::default()).unwrap();
     assert_eq!((labelled.dataset.split, labelled.implied_split), (None, None));
 }
+
+/// Archives are often unpacked into a folder of their own, and into one more.
+#[test]
+fn a_table_is_found_however_often_its_photos_are_packed_into_a_folder() {
+    let photos = |folder: &str| -> Vec<String> {
+        (0..6).map(|n| format!("{folder}/{}/p{n}.png", if n < 3 { "site A" } else { "site B" })).collect()
+    };
+    let rows: String =
+        (0..6).map(|n| format!("p{n}.png,{}\n", if n % 2 == 0 { "mild" } else { "severe" })).collect();
+    for folder in [".", "eyes", "eyes/eyes-2"] {
+        let root = place(&photos(folder));
+        write(
+            root.path(),
+            &format!("{folder}/annotations/labels.csv"),
+            format!("image,grade\n{rows}").as_bytes(),
+        );
+        let plain = read(&root);
+        // The same verdict, whatever it is, and never the sites without a word.
+        let classes = plain.map(|labelled| counts(&labelled.dataset));
+        match classes {
+            Ok(classes) => {
+                assert_eq!(classes, [("mild".to_owned(), 3), ("severe".to_owned(), 3)], "{folder}")
+            }
+            Err(error) => assert!(error.to_string().contains("labels.csv"), "{folder}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn images_that_no_row_names_are_noticed_in_every_folder_but_those_for_testing() {
+    let of = |folder: &'static str| (0..4).map(move |n| format!("{folder}/{folder}-{n}.png"));
+    let table = |named: &str| -> String {
+        let rows = (0..4).map(|n| format!("{named}-{n}.png,{}\n", ["cat", "dog"][n % 2]));
+        format!("file,label\n{}", rows.collect::<String>())
+    };
+    let root = place(&of("batch1").chain(of("batch2")).collect::<Vec<_>>());
+    write(root.path(), "labels.csv", table("batch1").as_bytes());
+    let data = read(&root).unwrap().dataset;
+    assert_eq!(counts(&data), [("cat".to_owned(), 2), ("dog".to_owned(), 2)]);
+    noticed(&data, &["4 images in", "without a row in labels.csv", "batch2-0.png"]);
+    assert_eq!(data.skipped.len(), 4, "{:?}", data.skipped);
+
+    let root = place(&of("train_images").chain(of("test_images")).collect::<Vec<_>>());
+    write(root.path(), "train.csv", table("train_images").as_bytes());
+    let data = read(&root).unwrap().dataset;
+    assert_eq!(counts(&data), [("cat".to_owned(), 2), ("dog".to_owned(), 2)]);
+    assert!(!data.notices.iter().any(|notice| notice.contains("without a row")), "{:?}", data.notices);
+}
+
+#[test]
+fn a_column_of_a_class_that_no_image_has_is_noticed() {
+    let root = place(&(0..4).map(|n| format!("p{n}.png")).collect::<Vec<_>>());
+    let table = "image,MEL,NV,UNK\np0,1,0,0\np1,0,1,0\np2,1,0,0\np3,0,1,0\n";
+    write(root.path(), "labels.csv", table.as_bytes());
+    let data = read(&root).unwrap().dataset;
+    assert_eq!(data.items.classes.names(), ["MEL", "NV"]);
+    noticed(&data, &["no row of labels.csv has \"UNK\""]);
+}

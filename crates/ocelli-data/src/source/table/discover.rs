@@ -306,6 +306,30 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.map(|entry| entry.into_path())
 }
 
+/// The most folders that are each all that another holds.
+const WRAPPERS: usize = 8;
+
+/// The folder that is all that a folder holds, and so on, as archives are unpacked: nothing but one folder of folders,
+/// and possibly texts.
+pub(super) fn unwrapped(folder: &Path) -> PathBuf {
+    let mut at = folder.to_owned();
+    for _ in 0..WRAPPERS {
+        let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let has_tables =
+            files(&at).any(|path| is_table(&path) && !matches!(&ending(&path)[..], "txt" | "json"));
+        let inside: Vec<PathBuf> = folders(&at).collect();
+        match &inside[..] {
+            [only]
+                if !has_tables && !holds_images(&at, 0) && !holds_images(only, 0) && !is_container(only) =>
+            {
+                at = only.clone();
+            }
+            _ => break,
+        }
+    }
+    at
+}
+
 /// Whether a file with an image's ending lies in a folder, or so many levels below it.
 pub(super) fn holds_images(folder: &Path, levels: usize) -> bool {
     let is_image = |path: PathBuf| {

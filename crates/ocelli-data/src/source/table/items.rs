@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::rows::{Entry, Labels, Notes, Tally};
 use super::sides::FolderSides;
 use super::{ImpliedSplit, Labelled, SplitBy, Table, UnusedGroups, labels};
+use crate::source::listing;
 use crate::source::masks::Masks;
-use crate::source::{listing, role::Role};
+use crate::source::role::{self, Role};
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
@@ -39,6 +40,7 @@ impl Table<'_> {
         }
         labels::check_looks(&self.sheet.path, classes.names())?;
         notes.notices.extend(labels::oddities(classes.names()));
+        notes.notices.extend(self.without_images(labels, &classes));
         notes.notices.extend(self.nearly_all_different(&classes, &entries));
         let ItemRows { items, mut sides, groups } = self.item_rows(entries, &classes, task, &mut notes);
         let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
@@ -162,6 +164,20 @@ impl Table<'_> {
         ItemRows { items, sides, groups }
     }
 
+    /// That columns of classes hold no 1.
+    fn without_images(&self, labels: &Labels, classes: &Classes) -> Option<String> {
+        let Labels::Columns(columns) = labels else { return None };
+        let empty = columns.iter().map(|(_, name)| *name).filter(|name| classes.index(name).is_none());
+        let empty: Vec<String> = empty.map(|name| format!("\"{name}\"")).collect();
+        (!empty.is_empty()).then(|| {
+            format!(
+                "warning: no row of {} has {}, which the model cannot learn and does not have as a class",
+                self.name(),
+                empty.join(", ")
+            )
+        })
+    }
+
     /// The warning that labels are hardly classes, since they seldom come twice.
     fn nearly_all_different(
         &self,
@@ -206,13 +222,13 @@ impl Table<'_> {
     }
 }
 
-/// Lists the images in the folder of a data set that no row of its table names.
-pub(super) fn list_unnamed(table: &str, dataset: &mut Dataset) {
+/// Lists the images in a folder that no row of its table names, but for those in a folder of test images.
+pub(super) fn list_unnamed(table: &str, folder: &Path, dataset: &mut Dataset) {
     let Dataset { items, skipped, notices, .. } = dataset;
     let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
     let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
-    let mut listing = listing::images_below(&items.root);
-    let masks = Masks::find(&items.root, listing.images.iter().map(PathBuf::as_path));
+    let mut listing = listing::images_below(folder);
+    let masks = Masks::find(folder, listing.images.iter().map(PathBuf::as_path));
     if !masks.is_empty() {
         // Those that rows name are images of the data set.
         listing.images.retain(|image| !named.contains(image.as_path()));
@@ -222,16 +238,24 @@ pub(super) fn list_unnamed(table: &str, dataset: &mut Dataset) {
         .images
         .into_iter()
         .filter(|image| !named.contains(image.as_path()) && !listed.contains(image))
+        .filter(|image| image.starts_with(&items.root) || !is_for_testing(folder, image))
         .collect();
     if let Some(first) = unnamed.first() {
         let images = match unnamed.len() {
             1 => "1 image".to_owned(),
             several => format!("{} images", count(several)),
         };
-        let (folder, first) = (items.root.display(), first.display());
+        let (folder, first) = (folder.display(), first.display());
         notices.push(format!("{images} in {folder} without a row in {table}; the first is {first}"));
     }
     let reason = format!("an image that no row of {table} names");
     skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
+}
+
+/// Whether an image lies in a folder for testing.
+fn is_for_testing(folder: &Path, image: &Path) -> bool {
+    let inside = image.strip_prefix(folder).unwrap_or(image).parent();
+    let mut names = inside.into_iter().flat_map(Path::iter).map(|name| name.to_string_lossy());
+    names.any(|name| role::named_role(&name).is_some_and(|named| named.role == Role::Test))
 }

@@ -191,7 +191,8 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
             ));
         }
         let mut read = read_one(path, options, notices)?;
-        read.list_unnamed();
+        let images = read.labelled.dataset.items.root.clone();
+        read.list_unnamed(&images);
         split_lists::apply(options.folder.as_deref().unwrap_or(folder_of(path)), &mut read.labelled);
         return Ok(read.labelled);
     }
@@ -203,7 +204,7 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     let mut notices = vec![format!("the labels are those of {}{}", table.display(), tables.others())];
     notices.extend(tables.without_table());
     let mut read = read_one(&table, options, notices)?;
-    read.list_unnamed();
+    read.list_unnamed(path);
     split_lists::apply(path, &mut read.labelled);
     Ok(read.labelled)
 }
@@ -230,6 +231,9 @@ pub fn read_folder(
     options: &TableOptions,
     folders: &mut dyn FnMut(&Path) -> Result<Dataset, DataError>,
 ) -> Result<LabelledFolder, DataError> {
+    // Tables lie beside the photos, however often these were packed into a folder.
+    let outer = root;
+    let root = &discover::unwrapped(root);
     let tables = Tables::of(root);
     if says_the_classes(root) && !tables.is_empty() {
         let one = if tables.labels.len() > 1 { beside::among_several(root, &tables) } else { None };
@@ -240,7 +244,7 @@ pub fn read_folder(
                     format!("the labels are those of {}, the one that names photos", table.display());
                 let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
                 let mut read = read_one(&table, &options, vec![notice])?;
-                read.list_unnamed();
+                read.list_unnamed(root);
                 split_lists::apply(root, &mut read.labelled);
                 read.labelled
             }
@@ -248,7 +252,7 @@ pub fn read_folder(
         };
         return Ok(LabelledFolder { labelled, by_table: true });
     }
-    let read = folders(root);
+    let read = folders(outer);
     match beside::decide(root, &tables, &read)? {
         Verdict::Folders(notice) => {
             let mut labelled = Labelled::by_folders(read?);
@@ -266,7 +270,7 @@ pub fn read_folder(
             let mut labelled = match tables.sides.len() {
                 0 | 1 => {
                     let mut read = read_one(&tables.one(root)?, &options, Vec::new())?;
-                    read.list_unnamed();
+                    read.list_unnamed(root);
                     split_lists::apply(root, &mut read.labelled);
                     read.labelled
                 }
@@ -297,9 +301,9 @@ struct ReadTable {
 }
 
 impl ReadTable {
-    /// Lists the images in the folder that no row names.
-    fn list_unnamed(&mut self) {
-        items::list_unnamed(&self.name, &mut self.labelled.dataset);
+    /// Lists the images in a folder that no row names.
+    fn list_unnamed(&mut self, folder: &Path) {
+        items::list_unnamed(&self.name, folder, &mut self.labelled.dataset);
     }
 }
 

@@ -59,7 +59,8 @@ pub(super) fn read(folder: &Path, tables: &Tables, options: &TableOptions) -> Re
         // That for training is all: it is read as if it were alone.
         notices.insert(0, format!("the labels are those of {}", train.display()));
         let mut alone = read_one(train, options, notices)?;
-        alone.list_unnamed();
+        let images = alone.labelled.dataset.items.root.clone();
+        alone.list_unnamed(&images);
         return Ok(alone.labelled);
     }
     let names: Vec<String> = read.iter().map(|(_, table, _)| name_in(folder, table)).collect();
@@ -202,6 +203,7 @@ fn joined(
     notices.retain(|notice| once.insert(notice.clone()));
     all.split = Some(split);
     all.notices = notices;
-    items::list_unnamed(names, &mut all);
+    let images = all.items.root.clone();
+    items::list_unnamed(names, &images, &mut all);
     Ok(Labelled { dataset: all, label_separator, groups, implied_split: None, unused_groups: unused })
 }
