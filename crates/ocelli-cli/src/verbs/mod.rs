@@ -263,7 +263,14 @@ mod tests {
                 "device" => "cpu",
                 _ => "x",
             };
-            let given: &[&str] = if takes_value { &[&name, value] } else { &[&name] };
+            let given: &[&str] = match takes_value {
+                // Each needs the others.
+                _ if ["--join", "--rank", "--ranks"].contains(&name.as_str()) => {
+                    &["--join", "host:1", "--rank", "0", "--ranks", "2"]
+                }
+                true => &[&name, value],
+                false => &[&name],
+            };
             assert_eq!(refused(given), !free.contains(&name.as_str()), "{name}");
             settings += usize::from(!free.contains(&name.as_str()));
         }

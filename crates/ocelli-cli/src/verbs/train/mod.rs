@@ -152,7 +152,7 @@ pub struct Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct RecipeFlags {
-    /// lesson (the default), linear, quick, full or fine-tune-N
+    /// lesson (default), linear, quick, full or fine-tune-N
     ///
     /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time
     /// augmentation. linear: a linear head on features of several depths, by logistic regression, in seconds;
