@@ -203,7 +203,7 @@ fn masks_and_published_lists_beside_photos_are_seen() {
         .unwrap();
     assert!(inspect(&[]).contains("name 16 of 18 photos, and are not used as the split"));
     let said = inspect(&["--split", "photos/test_list.txt"]);
-    assert!(said.contains("warning: 2 of 18 images are in no part of the split"), "{said}");
+    assert!(said.contains("2 of 18 images are in no part of the split, and are left out"), "{said}");
 }
 
 #[test]
