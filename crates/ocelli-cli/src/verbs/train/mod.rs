@@ -152,9 +152,9 @@ pub struct Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct RecipeFlags {
-    /// lesson (default), linear, quick, full or fine-tune-N
+    /// lesson, linear, quick, full or fine-tune-N
     ///
-    /// lesson: the head on cached features, the head on augmented images, one epoch of all layers, test-time
+    /// lesson, the default: the head on cached features, the head on augmented images, one epoch of all layers, test-time
     /// augmentation. linear: a linear head on features of several depths, by logistic regression, in seconds;
     /// often the best of all where photos are few or unlike ImageNet's. quick: the lesson's head on cached
     /// features alone. full: as lesson, with 7 epochs of all layers at each size. fine-tune-N: fastai's
