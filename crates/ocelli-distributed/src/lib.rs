@@ -10,6 +10,7 @@
 //!             let own = vec![transport.rank() as u8; transport.rank()];
 //!             let parts = transport.all_gather(&own).unwrap();
 //!             assert_eq!(parts, [vec![], vec![1], vec![2, 2]]);
+//!             transport.finish().unwrap();
 //!         });
 //!     }
 //! });
