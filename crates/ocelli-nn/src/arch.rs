@@ -10,7 +10,7 @@ use std::str::FromStr;
 use burn::tensor::Device;
 
 use crate::builder::build;
-use crate::head::{PublishedForm, PublishedHead, TransferHead};
+use crate::head::{LinearHead, PublishedForm, PublishedHead, TransferHead};
 use crate::model::FAMILIES;
 use crate::network::HEAD;
 use crate::{AnyBackbone, Backbone, Builder, Error, Head, HeadForm, Network, Result, TensorFile};
@@ -202,13 +202,12 @@ impl Arch {
             return self.build(Some(weights), |_| true, 0, 3, device, transfer_head(classes));
         }
         let in_backbone = |name: &str| !is_below(name, HEAD);
-        let network = self.build(Some(weights), in_backbone, 0, 3, device, transfer_head(classes))?;
-        let before_last = network.backbone().stages() - 1;
-        let ascending = form.depths.is_sorted_by(|a, b| a < b);
-        if !ascending || form.depths.iter().any(|depth| *depth >= before_last) {
-            let (depths, arch) = (form.depths.clone(), self.name().to_owned());
-            return Err(Error::HeadForm { arch, depths, before_last });
-        }
+        // Until the widths are known, a head as small as can be.
+        let placeholder = |builder: &Builder, backbone: &AnyBackbone| {
+            Head::Linear(LinearHead::new(&builder.at(HEAD), backbone.pool(), 1, classes))
+        };
+        let network = self.build(Some(weights), in_backbone, 0, 3, device, placeholder)?;
+        network.check_depths(&form.depths)?;
         // The widths are those of the smallest image.
         let features = network.feature_widths(&form.depths, self.info().smallest).iter().sum();
         let network = network.with_head_form(form, features, 0).expect("the registry's heads have forms");

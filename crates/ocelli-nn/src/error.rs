@@ -39,12 +39,10 @@ pub enum Error {
     },
     /// The depths of a head are not stages of the network before its last.
     #[error(
-        "the head takes features of the stages {depths:?}; those of {arch} before its last are 0 to {}, and must ascend",
+        "the depths {depths:?} of the head must be stages before the last, ascending; these are 0 to {}",
         before_last.saturating_sub(1)
     )]
     HeadForm {
-        /// The network.
-        arch: String,
         /// The head's depths.
         depths: Vec<usize>,
         /// The number of stages before the last.

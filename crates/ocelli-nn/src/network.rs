@@ -162,6 +162,19 @@ impl<B: Backbone> Network<B> {
         &self.depths
     }
 
+    /// Checks that these can be depths of the backbone.
+    ///
+    /// # Errors
+    /// [`Error::HeadForm`] where they are not stages before the last, or do not ascend.
+    pub fn check_depths(&self, depths: &[usize]) -> Result<()> {
+        let before_last = self.backbone.stages() - 1;
+        let ascending = depths.is_sorted_by(|a, b| a < b);
+        if ascending && depths.iter().all(|depth| *depth < before_last) {
+            return Ok(());
+        }
+        Err(Error::HeadForm { depths: depths.to_owned(), before_last })
+    }
+
     /// What the head is, so that it can be built again; `None` for a custom head.
     pub fn head_form(&self) -> Option<HeadForm> {
         self.head.kind().map(|kind| HeadForm { kind, depths: self.depths.clone() })
@@ -470,10 +483,7 @@ impl<B: Backbone> Network<B> {
     /// # Panics
     /// Where a depth is not one of the stages before the last, or they do not ascend.
     pub fn with_head_form(&self, form: &HeadForm, features: usize, seed: u64) -> Option<Self> {
-        let before_last = self.backbone.stages() - 1;
-        assert!(
-            form.depths.is_sorted_by(|a, b| a < b) && form.depths.iter().all(|depth| *depth < before_last)
-        );
+        self.check_depths(&form.depths).expect("depths of this backbone");
         let (pool, classes) = (self.backbone.pool(), self.head.classes());
         let construct = |builder: &Builder| B::Head::new_of(builder, form.kind, pool, features, classes);
         let (head, names) =

@@ -172,6 +172,22 @@ fn rows<'py, T>(
 /// Numbers as the bytes of f32, the unknown score of each image where there is one, and the errors.
 type ImageOutputs<'py> = (Bound<'py, PyByteArray>, Vec<Option<f32>>, Bound<'py, PyList>);
 
+/// Features as the bytes of f32, their number, and the errors.
+type FeatureOutputs<'py> = (Bound<'py, PyByteArray>, usize, Bound<'py, PyList>);
+
+/// The features of images; `width` gives their number where no image has any.
+fn features_of<'py>(
+    py: Python<'py>,
+    results: &Results<Vec<f32>>,
+    width: impl FnOnce() -> usize + Send,
+) -> PyResult<FeatureOutputs<'py>> {
+    let width = match results.iter().flatten().next() {
+        Some(features) => features.len(),
+        None => detached(py, width)?,
+    };
+    Ok((rows(py, results, width, |features| features), width, failures(py, results)?))
+}
+
 #[pymethods]
 impl Model {
     #[staticmethod]
@@ -248,11 +264,7 @@ impl Model {
     }
 
     /// Features, row by row; their number; what went wrong with each image.
-    fn features<'py>(
-        &self,
-        py: Python<'py>,
-        list: &Bound<'py, PyList>,
-    ) -> PyResult<(Bound<'py, PyByteArray>, usize, Bound<'py, PyList>)> {
+    fn features<'py>(&self, py: Python<'py>, list: &Bound<'py, PyList>) -> PyResult<FeatureOutputs<'py>> {
         let (images, watch) = (images(list)?, Watch::default());
         let results = watched(
             &watch,
@@ -270,11 +282,7 @@ impl Model {
                 in_order(&self.model, images, &watch, files, samples)
             }),
         )?;
-        let width = match results.iter().flatten().next() {
-            Some(features) => features.len(),
-            None => detached(py, || ocelli::Embedder::of_model(&self.model).features())?,
-        };
-        Ok((rows(py, &results, width, |features| features), width, failures(py, &results)?))
+        features_of(py, &results, || ocelli::Embedder::of_model(&self.model).features())
     }
 
     fn calibrated(&self, py: Python<'_>) -> PyResult<Self> {
@@ -398,12 +406,7 @@ impl Embedder {
     }
 
     /// As [`embed`](Self::embed), of files in memory and of pixels; nothing is cached.
-    #[allow(clippy::type_complexity)]
-    fn embed_memory<'py>(
-        &self,
-        py: Python<'py>,
-        list: &Bound<'py, PyList>,
-    ) -> PyResult<(Bound<'py, PyByteArray>, usize, Bound<'py, PyList>)> {
+    fn embed_memory<'py>(&self, py: Python<'py>, list: &Bound<'py, PyList>) -> PyResult<FeatureOutputs<'py>> {
         let (images, watch) = (images(list)?, Watch::default());
         let results = watched(
             &watch,
@@ -424,11 +427,7 @@ impl Embedder {
                 Ok(results)
             }),
         )?;
-        let width = match results.iter().flatten().next() {
-            Some(features) => features.len(),
-            None => detached(py, || self.0.features())?,
-        };
-        Ok((rows(py, &results, width, |features| features), width, failures(py, &results)?))
+        features_of(py, &results, || self.0.features())
     }
 
     #[getter]

@@ -25,11 +25,16 @@ pub(crate) struct FrozenPrefix<'a, B: Backbone> {
 impl<B: Backbone> FrozenPrefix<'_, B> {
     /// The features of images: the shape of one image's, and all values, row by row.
     pub(crate) fn features(&self, images: Tensor<4>) -> (Vec<usize>, Vec<f32>) {
-        if self.pooled && self.boundary == self.network.backbone().stages() {
+        if self.is_whole() {
             return parts(self.network.infer_features(images));
         }
         let maps = self.network.infer_stages(images, 0, self.boundary).maps;
         if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
+    }
+
+    /// Whether features are what the head takes.
+    fn is_whole(&self) -> bool {
+        self.pooled && self.boundary == self.network.backbone().stages()
     }
 
     /// The key of everything that features depend on, except the image.
@@ -49,7 +54,7 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         add(serde_json::to_string(&self.channels).expect("plain values serialise").as_bytes());
         add(&[u8::from(self.pooled)]);
         add(&(self.boundary as u64).to_le_bytes());
-        if self.pooled && self.boundary == self.network.backbone().stages() {
+        if self.is_whole() {
             self.network.depths().iter().for_each(|depth| add(&(*depth as u64).to_le_bytes()));
         }
         let tensors = self.network.to_tensors();

@@ -5,7 +5,7 @@ use std::slice;
 use std::time::Instant;
 
 use ocelli_data::split::k_fold;
-use ocelli_data::{Digest, Task};
+use ocelli_data::{Digest, Items, Split, Task};
 use ocelli_nn::{Backbone, GROUPS, HeadForm, HeadKind, LinearHead};
 
 use crate::data::Part;
@@ -14,6 +14,7 @@ use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
 use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::learner::fit::{Hooks, LearnerHooks};
+use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
@@ -83,6 +84,24 @@ impl Rows {
         }
     }
 
+    /// Fits to some of the rows, and gives the logits of others.
+    fn fit_and_predict(
+        &self,
+        train: &[usize],
+        held_out: &[usize],
+        c: f64,
+        start: Option<Coefficients>,
+    ) -> (Coefficients, Vec<f32>) {
+        let whole = 0..self.features.len() / self.items.len();
+        let all = slice::from_ref(&whole);
+        let (fitted, held_out) = (self.select(train, all), self.select(held_out, all));
+        let problem = fitted.problem();
+        let start = start.unwrap_or_else(|| problem.start());
+        let (coefficients, _) = problem.fit(c, start, Effort::COMPARE);
+        let logits = problem.logits(&coefficients, &held_out.features);
+        (coefficients, logits)
+    }
+
     fn standardise(&mut self, blocks: &[usize]) -> Standard {
         let standard = Standard::of(&self.features, blocks, LinearHead::EPSILON);
         standard.apply(&mut self.features);
@@ -93,7 +112,7 @@ impl Rows {
 /// Cross-validation of one set of columns.
 struct Comparison<'a> {
     rows: Rows,
-    folds: &'a [(Vec<usize>, Vec<usize>)],
+    folds: &'a [Split],
     depths: Vec<usize>,
     /// The coefficients of each fold at the last penalty, from which the next one starts.
     last: Vec<Option<Coefficients>>,
@@ -104,28 +123,18 @@ impl Comparison<'_> {
     fn measure(
         &mut self,
         c: f64,
+        items: &Items,
         observers: &mut Observers,
-        done: &mut usize,
-        total: usize,
+        (done, total): (&mut usize, usize),
     ) -> Result<LogisticCandidate> {
-        let (mut loss, mut right, mut answers, mut images) = (0.0, 0.0, 0.0, 0);
-        let width = self.rows.features.len() / self.rows.items.len();
-        for (fold, (train, held_out)) in self.folds.iter().enumerate() {
-            let whole = 0..width;
-            let all = slice::from_ref(&whole);
-            let fitted = self.rows.select(train, all);
-            let held_out = self.rows.select(held_out, all);
-            let problem = fitted.problem();
-            let start = self.last[fold].take().unwrap_or_else(|| problem.start());
-            let (coefficients, _) = problem.fit(c, start, Effort::COMPARE);
-            let logits = problem.logits(&coefficients, &held_out.features);
+        let mut predictions = Predictions::new(self.rows.task, self.rows.classes);
+        for (fold, Split { train, valid, .. }) in self.folds.iter().enumerate() {
+            let start = self.last[fold].take();
+            let (coefficients, logits) = self.rows.fit_and_predict(train, valid, c, start);
             self.last[fold] = Some(coefficients);
-            let classes = self.rows.classes;
-            for (logits, targets) in logits.chunks_exact(classes).zip(held_out.targets.chunks_exact(classes))
-            {
-                let (row_loss, row_right, row_answers) = score(logits, targets, self.rows.task);
-                (loss, right, answers) = (loss + row_loss, right + row_right, answers + row_answers);
-                images += 1;
+            for (&row, logits) in valid.iter().zip(logits.chunks_exact(self.rows.classes)) {
+                let item = self.rows.items[row];
+                predictions.push(item, &items[item].target, logits);
             }
             *done += 1;
             observers.progress(Activity::LogisticRegression, (*done).min(total), total)?;
@@ -133,32 +142,10 @@ impl Comparison<'_> {
         Ok(LogisticCandidate {
             depths: self.depths.clone(),
             c,
-            log_loss: loss / f64::from(images),
-            accuracy: right / answers,
-            images: images as usize,
+            log_loss: predictions.loss(),
+            accuracy: predictions.value(Metric::Accuracy),
+            images: predictions.items().len(),
         })
-    }
-}
-
-/// The log loss of a row, how many answers are right, and how many answers it has.
-fn score(logits: &[f32], targets: &[f32], task: Task) -> (f64, f64, f64) {
-    let logits = || logits.iter().map(|logit| f64::from(*logit));
-    match task {
-        Task::SingleLabel => {
-            let most = logits().fold(f64::NEG_INFINITY, f64::max);
-            let sum = most + logits().map(|logit| (logit - most).exp()).sum::<f64>().ln();
-            let loss = logits().zip(targets).map(|(logit, target)| f64::from(*target) * (sum - logit)).sum();
-            let right = logits().zip(targets).any(|(logit, target)| logit == most && *target > 0.5);
-            (loss, f64::from(u8::from(right)), 1.0)
-        }
-        Task::MultiLabel => {
-            let each = logits().zip(targets).map(|(logit, target)| {
-                let signed = if *target > 0.5 { logit } else { -logit };
-                ((-signed).max(0.0) + (-signed.abs()).exp().ln_1p(), f64::from(u8::from(signed > 0.0)))
-            });
-            let (loss, right) = each.fold((0.0, 0.0), |sum, each| (sum.0 + each.0, sum.1 + each.1));
-            (loss / targets.len() as f64, right, targets.len() as f64)
-        }
     }
 }
 
@@ -205,12 +192,15 @@ impl<B: Backbone> Learner<B> {
         let widths = self.state.network.feature_widths(&widest, self.data().size());
         let (chosen, candidates) = self.compare(settings, &rows, &sets, &widest, &widths)?;
         let (columns, blocks) = columns_of(&chosen.depths, &widest, &widths);
-        let all: Vec<usize> = (0..rows.items.len()).collect();
-        let mut rows = rows.select(&all, &columns);
+        let mut rows = rows;
+        if chosen.depths != widest {
+            let all: Vec<usize> = (0..rows.items.len()).collect();
+            rows = rows.select(&all, &columns);
+        }
         let standard = rows.standardise(&blocks);
         let problem = rows.problem();
         let (coefficients, iterations) = problem.fit(chosen.c, problem.start(), Effort::FINAL);
-        let train_loss = loss_of(&problem, &coefficients, &rows);
+        let train_loss = problem.loss(&coefficients);
         if chosen.depths != widest {
             self.set_linear_head(&chosen.depths)?;
             let Self { state, inputs, observers, .. } = self;
@@ -242,26 +232,18 @@ impl<B: Backbone> Learner<B> {
         let blocks = self.network().feature_widths(depths, data.size());
         let mut rows = self.rows()?;
         rows.standardise(&blocks);
-        let digests: Vec<Digest> = rows.items.iter().map(|&item| data.digests[item]).collect();
-        let items = data.items_of(&rows.items);
-        let width = rows.features.len() / rows.items.len();
-        let whole = 0..width;
-        let all = slice::from_ref(&whole);
         let mut logits = vec![0.0; rows.items.len() * rows.classes];
-        for fold in 0..folds {
+        let all: Vec<usize> = (0..rows.items.len()).collect();
+        for split in self.folds(&rows, &all, folds)? {
             stop.check()?;
-            let split = k_fold(&items, &digests, &[], folds, fold, self.state.seed)?;
-            let (fitted, held_out) = (rows.select(&split.train, all), rows.select(&split.valid, all));
-            let problem = fitted.problem();
-            let (coefficients, _) = problem.fit(USUAL_C, problem.start(), Effort::COMPARE);
-            let found = problem.logits(&coefficients, &held_out.features);
+            let (_, found) = rows.fit_and_predict(&split.train, &split.valid, USUAL_C, None);
             for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
                 logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
             }
         }
-        let mut predictions = Predictions::new(rows.task, rows.classes);
-        let mut order: Vec<usize> = (0..rows.items.len()).collect();
+        let mut order = all;
         order.sort_unstable_by_key(|&row| rows.items[row]);
+        let mut predictions = Predictions::new(rows.task, rows.classes);
         for row in order {
             let item = rows.items[row];
             let logits = &logits[row * rows.classes..][..rows.classes];
@@ -275,10 +257,7 @@ impl<B: Backbone> Learner<B> {
         let network = self.network();
         let last = network.backbone().stages() - 1;
         if let Some(depths) = &settings.depths {
-            if depths.iter().any(|depth| *depth >= last) {
-                let expected = "stages of the backbone before its last, counted from 0";
-                return Err(Error::setting("depths", format!("{depths:?}"), expected));
-            }
+            network.check_depths(depths)?;
             return Ok(vec![depths.clone()]);
         }
         let late = network.group_boundaries()[1];
@@ -352,19 +331,14 @@ impl<B: Backbone> Learner<B> {
         Some(weights)
     }
 
-    /// The folds that settings are compared in: rows to fit, and rows to predict; none where there are too few
-    /// images.
-    fn folds(&self, rows: &Rows, folds: usize) -> Vec<(Vec<usize>, Vec<usize>)> {
+    /// The folds of some rows: numbers into these, to fit and to predict.
+    fn folds(&self, rows: &Rows, some: &[usize], folds: usize) -> Result<Vec<Split>> {
         let data = self.data();
-        let count = rows.items.len().min(MOST_COMPARED);
-        let compared: Vec<usize> = (0..count).map(|index| index * rows.items.len() / count).collect();
-        let items: Vec<usize> = compared.iter().map(|&row| rows.items[row]).collect();
+        let items: Vec<usize> = some.iter().map(|&row| rows.items[row]).collect();
+        let digests: Vec<Digest> = items.iter().map(|&item| data.digests[item]).collect();
         let items = data.items_of(&items);
-        let digests: Vec<Digest> = compared.iter().map(|&row| data.digests[rows.items[row]]).collect();
-        let of = |fold| k_fold(&items, &digests, &[], folds, fold, self.state.seed);
-        let splits = (0..folds).map(of).collect::<std::result::Result<Vec<_>, _>>().unwrap_or_default();
-        let rows_of = |indices: Vec<usize>| indices.into_iter().map(|index| compared[index]).collect();
-        splits.into_iter().map(|split| (rows_of(split.train), rows_of(split.valid))).collect()
+        let of = |fold| Ok(k_fold(&items, &digests, &[], folds, fold, self.state.seed)?);
+        (0..folds).map(of).collect()
     }
 
     /// Compares what the settings leave open; returns the best, and all.
@@ -387,8 +361,9 @@ impl<B: Backbone> Learner<B> {
         if sets.len() == 1 && settings.c.is_some() {
             return Ok((fallback(), Vec::new()));
         }
-        let folds = self.folds(rows, settings.folds);
-        if folds.is_empty() {
+        let count = rows.items.len().min(MOST_COMPARED);
+        let compared: Vec<usize> = (0..count).map(|index| index * rows.items.len() / count).collect();
+        let Ok(folds) = self.folds(rows, &compared, settings.folds) else {
             let text = format!(
                 "too few training images to compare settings in {} folds: the features of the last stage are used, with \
                  C = {usual}",
@@ -396,20 +371,21 @@ impl<B: Backbone> Learner<B> {
             );
             self.observers.emit(&Event::Notice { text })?;
             return Ok((fallback(), Vec::new()));
-        }
+        };
         // Not known in advance: the best penalty is searched for from the usual one.
         let (mut done, total) = (0, folds.len() * (sets.len() + if settings.c.is_some() { 0 } else { 3 }));
-        let all: Vec<usize> = (0..rows.items.len()).collect();
+        let Self { inputs, observers, .. } = self;
+        let items = &inputs.data.items;
         let mut best: Option<(LogisticCandidate, Comparison)> = None;
         let mut candidates = Vec::new();
         for depths in sets {
             let (columns, blocks) = columns_of(depths, widest, widths);
-            let mut selected = rows.select(&all, &columns);
+            let mut selected = rows.select(&compared, &columns);
             // Standardising needs no labels, so that it may see the held-out images.
             selected.standardise(&blocks);
             let last = folds.iter().map(|_| None).collect();
             let mut comparison = Comparison { rows: selected, folds: &folds, depths: depths.clone(), last };
-            let found = comparison.measure(usual, &mut self.observers, &mut done, total)?;
+            let found = comparison.measure(usual, items, observers, (&mut done, total))?;
             candidates.push(found.clone());
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
                 best = Some((found, comparison));
@@ -422,7 +398,7 @@ impl<B: Backbone> Learner<B> {
                 let mut at = start as isize + towards;
                 let before = best.c;
                 while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at)) {
-                    let found = comparison.measure(c, &mut self.observers, &mut done, total)?;
+                    let found = comparison.measure(c, items, observers, (&mut done, total))?;
                     candidates.push(found.clone());
                     if found.log_loss >= best.log_loss {
                         break;
@@ -493,13 +469,6 @@ impl<B: Backbone> Learner<B> {
         hooks.emit(&epoch, inputs)?;
         Ok(epoch.record)
     }
-}
-
-/// The mean loss of a problem's own rows.
-fn loss_of(problem: &Problem, coefficients: &Coefficients, rows: &Rows) -> f64 {
-    let logits = problem.logits(coefficients, &rows.features);
-    let each = logits.chunks_exact(rows.classes).zip(rows.targets.chunks_exact(rows.classes));
-    each.map(|(logits, targets)| score(logits, targets, rows.task).0).sum::<f64>() / rows.items.len() as f64
 }
 
 /// The columns and the widths of the blocks of these depths and the last stage, among those of the widest set.

@@ -80,15 +80,7 @@ impl<B: Backbone> Learner<B> {
         if own.as_ref() == Some(form) {
             return Ok(network);
         }
-        let before_last = network.backbone().stages() - 1;
-        if !form.depths.is_sorted_by(|a, b| a < b) || form.depths.iter().any(|depth| *depth >= before_last) {
-            let depths = format!("{:?}", form.depths);
-            return Err(Error::setting(
-                "depths",
-                depths,
-                "stages of the backbone before its last, ascending",
-            ));
-        }
+        network.check_depths(&form.depths)?;
         let features = network.feature_widths(&form.depths, self.data().size()).iter().sum();
         network.with_head_form(form, features, self.state.seed).ok_or(Error::CustomHead)
     }

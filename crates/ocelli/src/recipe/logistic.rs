@@ -116,7 +116,7 @@ pub struct LogisticCandidate {
     pub c: f64,
     /// The mean log loss of training images, each predicted by a regression without its fold.
     pub log_loss: f64,
-    /// The accuracy of these predictions; of single labels at one half where images have several.
+    /// The accuracy of these predictions.
     pub accuracy: f64,
     /// The training images that were predicted.
     pub images: usize,

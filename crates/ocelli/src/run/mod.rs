@@ -103,12 +103,7 @@ impl<B: Backbone> Run<B> {
         env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        settings.check()?;
-        agreement::check_recipe(&env.processes, settings)?;
-        let mut learner = learner(settings.image_data(env.threads).load()?)?;
-        settings.apply(&mut learner, env)?;
-        learner.check_memory(&settings.recipe, 0)?;
-        agreement::compare(&env.processes, settings, &learner, 0)?;
+        let mut learner = new_learner(settings, env, learner)?;
         let mut notices = Vec::new();
         let run = match &env.out {
             Some(out) => RunFolder::at(out)?,
@@ -287,6 +282,21 @@ impl<B: Backbone> Run<B> {
     fn write_checkpoint(&mut self) -> Result<()> {
         self.tracker.write_checkpoint_of(&mut self.learner)
     }
+}
+
+/// The learner of a new run, in each of its processes; they agree on what they have.
+fn new_learner<B: Backbone>(
+    settings: &RunConfig,
+    env: &RunEnv,
+    learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
+) -> Result<Learner<B>> {
+    settings.check()?;
+    agreement::check_recipe(&env.processes, settings)?;
+    let mut learner = learner(settings.image_data(env.threads).load()?)?;
+    settings.apply(&mut learner, env)?;
+    learner.check_memory(&settings.recipe, 0)?;
+    agreement::compare(&env.processes, settings, &learner, 0)?;
+    Ok(learner)
 }
 
 fn emit_data(data: &ImageData, observers: &mut Observers) -> Result<()> {

@@ -66,17 +66,7 @@ impl<B: Backbone> Run<B> {
         learner: impl FnOnce(&RunConfig, ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
         let (mut run, mut notices) = open(run, env)?;
-        let mut last = Checkpoint::last(&run.checkpoints())?;
-        let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
-        config.settings.check()?;
-        let mut settings = config.settings_from_here();
-        agreement::check_recipe(&env.processes, &settings)?;
-        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
-            settings = settings.moved(&data);
-        }
-        // A process that was killed before it had recorded its photos had not used them.
-        let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
-        let (data, fewer) = photos(&run, &settings, env, moved, is_new)?;
+        let Reopened { mut last, config, settings, is_new, data, fewer } = Reopened::read(&run, env, moved)?;
         let mut learner = learner(&settings, data)?;
         settings.apply(&mut learner, env)?;
         if let Some(out) = &env.out {
@@ -122,6 +112,36 @@ impl<B: Backbone> Run<B> {
             training.learner.data().write_record(training.run.path())?;
         }
         Ok(training)
+    }
+}
+
+/// What an unfinished run goes on with.
+pub(super) struct Reopened {
+    pub(super) last: Last,
+    config: Config,
+    pub(super) settings: RunConfig,
+    /// Whether it had not begun.
+    is_new: bool,
+    pub(super) data: ImageData,
+    /// Whether photos are missing that it began with.
+    pub(super) fewer: bool,
+}
+
+impl Reopened {
+    /// Reads what is in the run's folder, and the photos.
+    pub(super) fn read(run: &RunFolder, env: &RunEnv, moved: &Moved) -> Result<Self> {
+        let last = Checkpoint::last(&run.checkpoints())?;
+        let config = Config::of_run(run, last.checkpoint.as_ref().map(Checkpoint::config))?;
+        config.settings.check()?;
+        let mut settings = config.settings_from_here();
+        agreement::check_recipe(&env.processes, &settings)?;
+        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
+            settings = settings.moved(&data);
+        }
+        // A process that was killed before it had recorded its photos had not used them.
+        let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
+        let (data, fewer) = photos(run, &settings, env, moved, is_new)?;
+        Ok(Self { last, config, settings, is_new, data, fewer })
     }
 }
 

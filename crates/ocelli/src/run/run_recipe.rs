@@ -146,10 +146,7 @@ impl<B: Backbone> Runner<'_, B> {
 
     /// Fits a linear head. An interrupted fit begins again: it takes seconds.
     fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<()> {
-        let progress = &mut self.tracker.progress;
-        progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
-        progress.watch = Watch::default();
-        self.learner.state.fits = progress.fits_before + progress.done;
+        self.number_fit();
         let row = self.learner.logistic_regression_with(settings, self.tracker)?;
         if !row.is_finite() {
             let rates = "a logistic regression".to_owned();
@@ -172,14 +169,18 @@ impl<B: Backbone> Runner<'_, B> {
                 self.find_learning_rates(train.lr, steps, fallback)?
             }
         };
-        let progress = &mut self.tracker.progress;
-        progress.rates = Some(rates);
-        progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
-        progress.watch = Watch::default();
-        // A fit has the number of its phase, after the fits before the recipe.
-        self.learner.state.fits = progress.fits_before + progress.done;
+        self.tracker.progress.rates = Some(rates);
+        self.number_fit();
         self.learner.begin(rates, train.schedule.clone())?;
         self.tracker.write_checkpoint_of(self.learner)
+    }
+
+    /// Before a fit: it has the number of its phase, after the fits before the recipe.
+    fn number_fit(&mut self) {
+        let progress = &mut self.tracker.progress;
+        progress.before = self.learner.best_of_all().map(|(row, _)| row.clone());
+        progress.watch = Watch::default();
+        self.learner.state.fits = progress.fits_before + progress.done;
     }
 
     /// Emits a diagnosis of the fit, and restores the best weights.

@@ -5,15 +5,14 @@ use std::path::Path;
 use ocelli_nn::{AnyBackbone, Arch, Backbone};
 
 use crate::data::ImageData;
-use crate::data::recorded::{self, Recorded};
 use crate::error::Result;
 use crate::event::Observer;
 use crate::learner::Learner;
 use crate::processes::agreement;
-use crate::run::checkpoint::Checkpoint;
-use crate::run::config::{Config, RunConfig, RunEnv};
-use crate::run::folder::{RunFolder, moved_data};
-use crate::run::resume::{Moved, still_to_do};
+use crate::run::config::{RunConfig, RunEnv};
+use crate::run::folder::RunFolder;
+use crate::run::new_learner;
+use crate::run::resume::{Moved, Reopened, still_to_do};
 use crate::run::run_recipe::run_recipe;
 use crate::run::tracker::Tracker;
 
@@ -54,12 +53,7 @@ impl<B: Backbone> Worker<B> {
         env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        settings.check()?;
-        agreement::check_recipe(&env.processes, settings)?;
-        let mut learner = learner(settings.image_data(env.threads).load()?)?;
-        settings.apply(&mut learner, env)?;
-        learner.check_memory(&settings.recipe, 0)?;
-        agreement::compare(&env.processes, settings, &learner, 0)?;
+        let learner = new_learner(settings, env, learner)?;
         Ok(Self { learner, tracker: Tracker::new(None), settings: settings.clone() })
     }
 
@@ -75,26 +69,10 @@ impl<B: Backbone> Worker<B> {
     ) -> Result<Self> {
         let run = RunFolder::open(run)?;
         still_to_do(&run)?;
-        let mut last = Checkpoint::last(&run.checkpoints())?;
-        let config = Config::of_run(&run, last.checkpoint.as_ref().map(Checkpoint::config))?;
-        config.settings.check()?;
-        let mut settings = config.settings_from_here();
-        agreement::check_recipe(&env.processes, &settings)?;
-        if let Some(data) = moved.data.clone().or_else(|| moved_data(run.path())) {
-            settings = settings.moved(&data);
-        }
-        let is_new = last.checkpoint.is_none() && !run.path().join(recorded::FILE).exists();
-        let (mut data, mut began_with) = (settings.image_data(env.threads), 0);
-        if !is_new {
-            let recorded = Recorded::read(run.path(), moved.without_changed)?;
-            began_with = recorded.len();
-            data = data.recorded(recorded);
-        }
-        let data = data.load()?;
-        let fewer = data.items().len() < began_with;
+        let Reopened { last, settings, data, fewer, .. } = Reopened::read(&run, env, moved)?;
         let mut learner = learner(&settings, data)?;
         settings.apply(&mut learner, env)?;
-        let mut tracker = match last.checkpoint.take() {
+        let mut tracker = match last.checkpoint {
             Some(checkpoint) => Tracker::at(checkpoint.restore(&mut learner, !fewer)?.0, None),
             None => Tracker::new(None),
         };

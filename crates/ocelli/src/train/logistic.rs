@@ -206,12 +206,17 @@ impl Problem<'_> {
         logits
     }
 
-    /// What is minimised, and its gradient.
-    fn evaluate(&self, c: f64, at: &[f32], gradient: &mut [f32], logits: &mut [f32]) -> f64 {
-        let (rows, features, classes) = (self.rows(), self.features, self.classes);
-        let (weights, bias) = at.split_at(classes * features);
-        linear([rows, features, classes], weights, Some(bias), self.x, logits);
-        // Logits become their gradients, row by row.
+    /// The mean loss of the rows as training has it: without the penalty; where images have several classes the
+    /// mean over these.
+    pub(crate) fn loss(&self, coefficients: &Coefficients) -> f64 {
+        let mut logits = self.logits(coefficients, self.x);
+        let loss = self.loss_and_gradient(&mut logits);
+        if self.task == Task::MultiLabel { loss / self.classes as f64 } else { loss }
+    }
+
+    /// The mean loss of logits, which become their gradients, row by row.
+    fn loss_and_gradient(&self, logits: &mut [f32]) -> f64 {
+        let (rows, classes) = (self.rows(), self.classes);
         let losses: Vec<f64> = logits
             .par_chunks_mut(classes)
             .zip(self.targets.par_chunks(classes))
@@ -226,7 +231,15 @@ impl Problem<'_> {
                 loss * f64::from(weight)
             })
             .collect();
-        let loss = losses.chunks(CHUNK).map(|chunk| chunk.iter().sum::<f64>()).sum::<f64>() / rows as f64;
+        losses.chunks(CHUNK).map(|chunk| chunk.iter().sum::<f64>()).sum::<f64>() / rows as f64
+    }
+
+    /// What is minimised, and its gradient.
+    fn evaluate(&self, c: f64, at: &[f32], gradient: &mut [f32], logits: &mut [f32]) -> f64 {
+        let (rows, features, classes) = (self.rows(), self.features, self.classes);
+        let (weights, bias) = at.split_at(classes * features);
+        linear([rows, features, classes], weights, Some(bias), self.x, logits);
+        let loss = self.loss_and_gradient(logits);
         let penalty = 1.0 / (c * rows as f64);
         let (of_weights, of_bias) = gradient.split_at_mut(classes * features);
         linear_backward_weights([rows, features, classes], self.x, logits, of_weights);
