@@ -78,6 +78,15 @@ pub fn false_refusals(text: &str) -> Result<f64, String> {
     number(text, "from 0 to less than 1, such as 0.05", |number| (0.0..1.0).contains(&number))
 }
 
+/// A duration in seconds: `90`, `30s`, `2m`, `1h 30m`
+pub fn time(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().or_else(|_| humantime::parse_duration(text).map(|time| time.as_secs_f64()));
+    match seconds {
+        Ok(seconds) if (1.0..=1e8).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a time of at least 1 second, such as 90, 30s, 2m or \"1h 30m\"".to_owned()),
+    }
+}
+
 fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if holds(number) => Ok(number),
@@ -151,8 +160,8 @@ pub fn arch(text: &str) -> Result<Arch, String> {
 /// The name of a recipe.
 pub fn recipe(text: &str) -> Result<Preset, String> {
     text.parse().map_err(|_| {
-        let meant = meant(text, ["linear", "quick", "lesson", "full", "fine-tune-3"]);
-        format!("unknown recipe{meant}; expected linear, quick, lesson, full or fine-tune-N with N from 1 to 100,000")
+        let meant = meant(text, ["auto", "linear", "quick", "lesson", "full", "fine-tune-3"]);
+        format!("unknown recipe{meant}; expected auto, linear, quick, lesson, full or fine-tune-N with N from 1 to 100,000")
     })
 }
 

@@ -42,12 +42,13 @@ fn config(photos: PathBuf) -> RunConfig {
         freezing: Freezing::Streamed { frozen: 0 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
+        optimizer: None,
     };
     let mut config = RunConfig::new(photos);
     config.arch = "blocks".to_owned();
     (config.size, config.batch_size, config.augmentation) = (32, 16, None);
     config.train.train_bn = true;
-    config.recipe = Recipe { phases: vec![Phase::Train(train)] };
+    config.recipe = Recipe::from(vec![Phase::Train(train)]);
     config
 }
 

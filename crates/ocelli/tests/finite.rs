@@ -21,7 +21,7 @@ fn learner() -> Learner {
 fn head(rate: f64, epochs: usize) -> Phase {
     let (lr, schedule) = (LrChoice::Fixed(rate.into()), Epochs(epochs).into());
     let freezing = Freezing::Cached { frozen: 2, augmented_copies: 0 };
-    Phase::Train(TrainPhase { freezing, lr, schedule })
+    Phase::Train(TrainPhase { freezing, lr, schedule, optimizer: None })
 }
 
 /// Puts a number into a tensor of the network.
@@ -94,7 +94,7 @@ fn a_fit_that_becomes_nan_keeps_its_best_epoch_and_says_nan() {
 #[test]
 fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
     let mut learner = learner();
-    let error = learner.run_recipe(&Recipe { phases: vec![head(1e9, 3)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe::from(vec![head(1e9, 3)])).unwrap_err();
     assert!(matches!(error, Error::NoFiniteEpoch { .. } | Error::Diverged { .. }), "{error}");
     assert!(
         error.to_string().contains("lower ones") || error.to_string().contains("lower learning rates"),
@@ -118,7 +118,7 @@ fn a_step_that_is_lost_is_given_up_where_there_are_good_weights() {
         }
         ControlFlow::Continue(())
     });
-    let result = learner.run_recipe(&Recipe { phases: vec![head(1e-2, 2), head(1e9, 3)] }).unwrap();
+    let result = learner.run_recipe(&Recipe::from(vec![head(1e-2, 2), head(1e9, 3)])).unwrap();
     assert!(result.predictions.is_finite());
     assert_eq!(learner.best().unwrap().fit, 1);
     let notices = heard.lock().unwrap().clone();
@@ -141,7 +141,7 @@ fn nothing_held_out_is_no_excuse() {
     let data = ImageData::from_folder(PHOTOS).size(32).valid_split(ocelli::ValidSplit::Nothing).load();
     let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.unwrap()).unwrap();
     put(&mut learner, STATISTIC, f32::NAN);
-    let error = learner.run_recipe(&Recipe { phases: vec![head(1e-3, 1)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe::from(vec![head(1e-3, 1)])).unwrap_err();
     assert!(error.to_string().contains(STATISTIC), "{error}");
 }
 

@@ -176,9 +176,10 @@ fn a_run_of_it_is_resumed_to_the_same_model() {
             freezing: ocelli::Freezing::Cached { frozen: 2, augmented_copies: 0 },
             lr: ocelli::LrChoice::Fixed(1e-4.into()),
             schedule: Epochs(3).into(),
+            optimizer: None,
         }),
     ];
-    config.recipe = Recipe { phases };
+    config.recipe = Recipe::from(phases);
     let env = |name: &str| RunEnv { out: Some(folder.path().join(name)), ..RunEnv::default() };
     let whole = Run::prepare(&config, &env("whole")).unwrap().run().unwrap();
     let mut run = Run::prepare(&config, &env("stopped")).unwrap();

@@ -104,11 +104,12 @@ fn config(photos: &Path, custom: CustomTransform) -> RunConfig {
         freezing: Freezing::Streamed { frozen: 2 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
+        optimizer: None,
     };
     let mut config = RunConfig::new(photos);
     (config.size, config.batch_size) = (32, 8);
     config.augmentation = Some(Augmentation::none().with(custom));
-    config.recipe = Recipe { phases: vec![Phase::Train(train)] };
+    config.recipe = Recipe::from(vec![Phase::Train(train)]);
     config
 }
 

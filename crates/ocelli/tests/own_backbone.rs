@@ -126,12 +126,13 @@ fn config() -> RunConfig {
         freezing: Freezing::Streamed { frozen: 0 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
+        optimizer: None,
     };
     let mut config = RunConfig::new(samples());
     config.arch = "own".to_owned();
     (config.size, config.batch_size, config.augmentation) = (16, 64, None);
     config.train.train_bn = true;
-    config.recipe = Recipe { phases: vec![Phase::Train(train)] };
+    config.recipe = Recipe::from(vec![Phase::Train(train)]);
     config
 }
 

@@ -89,8 +89,9 @@ fn stopped(loss: CustomLoss, out: &Path) {
         freezing: Freezing::Cached { frozen: 2, augmented_copies: 0 },
         lr: LrChoice::Fixed(1e-2.into()),
         schedule: Epochs(2).into(),
+        optimizer: None,
     };
-    config.recipe = Recipe { phases: vec![Phase::Train(train)] };
+    config.recipe = Recipe::from(vec![Phase::Train(train)]);
     let mut run = Run::prepare(&config, &RunEnv { out: Some(out.to_owned()), ..RunEnv::default() }).unwrap();
     let mut steps = 0;
     run.observe(move |event: &Event| {

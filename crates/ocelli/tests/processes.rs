@@ -54,12 +54,22 @@ fn table(folder: &Path, photos: &Path) -> PathBuf {
 }
 
 fn train(freezing: Freezing, epochs: usize) -> Phase {
-    Phase::Train(TrainPhase { freezing, lr: LrChoice::Fixed(1e-2.into()), schedule: Epochs(epochs).into() })
+    Phase::Train(TrainPhase {
+        freezing,
+        lr: LrChoice::Fixed(1e-2.into()),
+        schedule: Epochs(epochs).into(),
+        optimizer: None,
+    })
 }
 
 /// Layers of the backbone, at a low rate.
 fn fine_tune(freezing: Freezing) -> Phase {
-    Phase::Train(TrainPhase { freezing, lr: LrChoice::Fixed(1e-3.into()), schedule: Epochs(1).into() })
+    Phase::Train(TrainPhase {
+        freezing,
+        lr: LrChoice::Fixed(1e-3.into()),
+        schedule: Epochs(1).into(),
+        optimizer: None,
+    })
 }
 
 /// Small batches, so that there are more of them than processes.
@@ -68,7 +78,7 @@ fn config(data: &Path, phases: Vec<Phase>) -> RunConfig {
     (config.size, config.batch_size) = (32, 4);
     config.augmentation = Some(Augmentation::side_on());
     config.bad_images = BadImages::Skip;
-    config.recipe = Recipe { phases };
+    config.recipe = Recipe::from(phases);
     config
 }
 

@@ -16,7 +16,7 @@ fn learner() -> Learner {
 fn head(rate: f64, epochs: usize) -> Phase {
     let (lr, schedule) = (LrChoice::Fixed(rate.into()), Epochs(epochs).into());
     let freezing = Freezing::Cached { frozen: 2, augmented_copies: 0 };
-    Phase::Train(TrainPhase { freezing, lr, schedule })
+    Phase::Train(TrainPhase { freezing, lr, schedule, optimizer: None })
 }
 
 /// The number of rows after which nobody has the patience for more: naively, from the rows themselves.
@@ -64,7 +64,7 @@ fn a_stage_ends_when_patience_is_over() {
 fn patience_counts_in_each_stage_anew() {
     let mut learner = learner();
     learner.early_stopping(Some(1));
-    let recipe = Recipe { phases: vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)] };
+    let recipe = Recipe::from(vec![head(1e-2, 3), head(0.3, 6), head(0.3, 6)]);
     learner.run_recipe(&recipe).unwrap();
     for fit in 1..=3 {
         let rows: Vec<EpochRecord> = learner.history().iter().filter(|row| row.fit == fit).cloned().collect();
@@ -84,7 +84,7 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
         }
         ControlFlow::Continue(())
     });
-    let recipe = Recipe { phases: vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)] };
+    let recipe = Recipe::from(vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)]);
     let result = learner.run_recipe(&recipe).unwrap();
     let notices = heard.lock().unwrap().clone();
     assert!(
@@ -101,6 +101,6 @@ fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
     assert_eq!(learner.validate().unwrap(), result.predictions);
 
     let mut learner = self::learner();
-    let error = learner.run_recipe(&Recipe { phases: vec![head(1e36, 2)] }).unwrap_err();
+    let error = learner.run_recipe(&Recipe::from(vec![head(1e36, 2)])).unwrap_err();
     assert!(matches!(error, Error::Diverged { .. }), "there are no weights to return to: {error}");
 }

@@ -53,6 +53,8 @@ impl Terminal {
                 "head, logistic regression".to_owned(),
                 "a linear head on the features of the pretrained layers, fitted in one go",
             ),
+            // It has no beginning; if it ends the recipe, a notice says why.
+            Phase::EndUnlessPromising => return,
             Phase::Resize { size } => {
                 (format!("{size} px"), "progressive resizing: larger images show more detail")
             }

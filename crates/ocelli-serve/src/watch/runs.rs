@@ -179,6 +179,9 @@ fn phases(phases: &[Phase]) -> Vec<Value> {
         Phase::Resize { size } => {
             json!({ "kind": "resize", "title": format!("images of {size} pixels") })
         }
+        Phase::EndUnlessPromising => {
+            json!({ "kind": "end", "title": "end here unless training all layers promises a gain" })
+        }
         _ => json!({ "kind": "tta", "title": "test-time augmentation" }),
     };
     phases.iter().map(phase).collect()

@@ -25,6 +25,12 @@ pub(crate) trait LearnerHooks<B: Backbone> {
         Ok(())
     }
 
+    /// After an epoch that is not the last, the number of epochs done and the seconds of the last one: the schedule
+    /// that ends in time, or `None` where time does not matter.
+    fn schedule_in_time(&self, _done: usize, _seconds: f64) -> Option<Schedule> {
+        None
+    }
+
     /// After validation; `metric` is the one that chooses the best weights.
     fn measured(&mut self, _record: &EpochRecord, _predictions: &Predictions, _metric: Option<Metric>) {}
 
@@ -85,6 +91,10 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
     fn after_step(&mut self, now: &FitView<B>) -> Result<()> {
         let (view, above, observers) = self.view(now);
         above.after_step(&view, observers)
+    }
+
+    fn schedule_in_time(&self, done: usize, seconds: f64) -> Option<Schedule> {
+        self.above.schedule_in_time(done, seconds)
     }
 
     fn measured(&mut self, epoch: &mut MeasuredEpoch<B>, _: &Fit) -> ControlFlow<()> {

@@ -158,7 +158,7 @@ impl<B: Backbone> Learner<B> {
     /// [`Error::CustomHead`] where the network's head is a custom module; [`Error::Setting`] for settings out
     /// of range, and for a loss other than cross-entropy; as [`cache_features`](Self::cache_features).
     pub fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<EpochRecord> {
-        self.logistic_regression_with(settings, &mut ())
+        Ok(self.logistic_regression_with(settings, &mut ())?.0)
     }
 
     /// The same, with hooks from outside.
@@ -166,7 +166,7 @@ impl<B: Backbone> Learner<B> {
         &mut self,
         settings: &LogisticRegression,
         above: &mut dyn LearnerHooks<B>,
-    ) -> Result<EpochRecord> {
+    ) -> Result<(EpochRecord, LogisticRegressionFit)> {
         settings.check()?;
         self.options.check(self.data().classes().len())?;
         if self.options.loss.custom.is_some() || self.options.loss.focal_gamma != 0.0 {
@@ -208,7 +208,7 @@ impl<B: Backbone> Learner<B> {
         }
         self.set_regression(&standard, &coefficients, blocks.iter().sum())?;
         let seconds = began.elapsed().as_secs_f64();
-        self.observers.emit(&Event::LogisticRegression(LogisticRegressionFit {
+        let fitted = LogisticRegressionFit {
             fit: number,
             depths: chosen.depths,
             features: blocks.iter().sum(),
@@ -217,8 +217,9 @@ impl<B: Backbone> Learner<B> {
             candidates,
             iterations,
             seconds,
-        }))?;
-        self.measure_regression(train_loss, began, above)
+        };
+        self.observers.emit(&Event::LogisticRegression(fitted.clone()))?;
+        Ok((self.measure_regression(train_loss, began, above)?, fitted))
     }
 
     /// Predicts every training image by a regression that was fitted without its fold; `None` where the

@@ -153,6 +153,8 @@ fn demands(recipe: &Recipe, done: usize, mut size: usize) -> BTreeSet<Demand> {
     for phase in recipe.phases.iter().skip(done) {
         match phase {
             Phase::Resize { size: next } => size = *next,
+            // It looks itself whether there is memory for what follows.
+            Phase::EndUnlessPromising => break,
             Phase::LogisticRegression(_) => {
                 demands.insert(Demand { size, frozen: GROUPS, copies: Some(0) });
             }

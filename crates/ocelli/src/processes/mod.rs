@@ -120,6 +120,13 @@ impl ProcessGroup {
         Ok(self.all_gather(&[u8::from(own)])?.first().is_some_and(|first| first[..] == [1]))
     }
 
+    /// The number that process 0 has.
+    pub(crate) fn as_first(&self, own: usize) -> Result<usize> {
+        let all = self.all_gather(&(own as u64).to_le_bytes())?;
+        let first = all.first().and_then(|bytes| bytes[..].try_into().ok());
+        Ok(first.map_or(own, |bytes| u64::from_le_bytes(bytes) as usize))
+    }
+
     /// Notes a request to stop; whether the other processes must be asked first.
     pub(crate) fn wants_to_stop(&self) -> bool {
         if let Some(joined) = &self.0 {

@@ -13,18 +13,21 @@ use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
+use crate::train::optimizer::Optimizer;
 
 /// A recipe by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Preset {
+    /// Fits a linear head to cached features by logistic regression, then trains all layers where that promises a
+    /// gain: the default.
+    #[default]
+    Auto,
     /// Fits a linear head to cached features by logistic regression (a linear probe).
     Linear,
     /// Trains a new head on cached features.
     Quick,
-    /// The phases of fast.ai's lesson with few epochs, training all layers at the first size only: the
-    /// default.
-    #[default]
+    /// The phases of fast.ai's lesson with few epochs, training all layers at the first size only.
     Lesson,
     /// The lesson's phases with its numbers of epochs: all layers in cycles of 1, 2 and 4 epochs, at every
     /// size.
@@ -36,7 +39,7 @@ pub enum Preset {
 impl Preset {
     /// The default augmentation: for photos taken from the side, in recipes with augmentation.
     pub fn augmentation(self) -> Option<Augmentation> {
-        matches!(self, Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
+        matches!(self, Self::Auto | Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
     }
 
     fn numbers(self) -> Numbers {
@@ -50,6 +53,9 @@ impl Preset {
             head_steps: Some(100),
         };
         match self {
+            Self::Auto => {
+                Numbers { head_epochs: 0, unfrozen_schedule: Some(auto_schedule(AUTO_EPOCHS)), ..head }
+            }
             Self::Linear => Numbers { head_epochs: 0, ..head },
             Self::Quick => head,
             Self::Lesson => Numbers {
@@ -112,13 +118,19 @@ pub struct RecipeBuilder {
     unfrozen_schedule: Option<Schedule>,
     head_lr: Option<f64>,
     unfrozen_lrs: Option<LearningRates>,
-    group_lr_ratio: f64,
+    group_lr_ratio: Option<f64>,
+    time_limit: Option<f64>,
     /// `None`: the preset's.
     tta: Option<Option<Tta>>,
 }
 
 /// The head's learning rate if the finder has no reliable result.
 const FALLBACK_LR: f64 = 1e-2;
+/// The most epochs of all layers in [`Preset::Auto`], without and with a time limit, and their learning rate, for
+/// AdamW: see `benches/linear.md`.
+const AUTO_EPOCHS: usize = 6;
+const AUTO_EPOCHS_IN_TIME: usize = 24;
+const AUTO_LR: f64 = 3e-4;
 /// Steps of the finder if each goes through the whole network.
 const UNFROZEN_STEPS: usize = 24;
 /// The frozen layer groups if only the head is trained.
@@ -145,7 +157,8 @@ impl RecipeBuilder {
             unfrozen_schedule: None,
             head_lr: None,
             unfrozen_lrs: None,
-            group_lr_ratio: 10.0,
+            group_lr_ratio: None,
+            time_limit: None,
             tta: None,
         }
     }
@@ -196,9 +209,14 @@ impl RecipeBuilder {
     }
 
     /// The ratio of learning rates between layer groups: that of a group divided by that of the group before
-    /// it. Default: 10, for photos like ImageNet's; use 3 for others.
+    /// it. Default: 10, for photos like ImageNet's; use 3 for others. [`Preset::Auto`] trains all at one rate.
     pub fn group_lr_ratio(self, decay: f64) -> Self {
-        Self { group_lr_ratio: decay, ..self }
+        Self { group_lr_ratio: Some(decay), ..self }
+    }
+
+    /// The seconds that all phases together may take: see [`Recipe::time_limit`]. Default: no limit.
+    pub fn time_limit(self, seconds: f64) -> Self {
+        Self { time_limit: Some(seconds), ..self }
     }
 
     /// Test-time augmentation at the end, or none. Default: the preset's.
@@ -214,7 +232,10 @@ impl RecipeBuilder {
         let augmented_epochs =
             self.augmented_epochs.unwrap_or(if self.augmented { numbers.augmented_epochs } else { 0 });
         let copies = self.augmented_copies.unwrap_or(numbers.augmented_copies);
-        let unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
+        let mut unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
+        if self.preset == Preset::Auto && self.time_limit.is_some() && self.unfrozen_schedule.is_none() {
+            unfrozen_schedule = Some(auto_schedule(AUTO_EPOCHS_IN_TIME));
+        }
         let unfrozen_schedule = unfrozen_schedule.filter(|schedule| schedule.epochs() > 0);
         let (head_lr, unfrozen_lrs) = self.learning_rates(numbers.head_steps);
         // fastai's `fine_tune` augments its one epoch of the head as well.
@@ -225,7 +246,7 @@ impl RecipeBuilder {
             if index > 0 {
                 phases.push(Phase::Resize { size });
             }
-            if self.preset == Preset::Linear {
+            if matches!(self.preset, Preset::Auto | Preset::Linear) {
                 phases.push(Phase::LogisticRegression(LogisticRegression::default()));
             }
             // At larger sizes a trained head continues as in the lesson: at once on augmented images, if
@@ -245,25 +266,40 @@ impl RecipeBuilder {
             if let Some(schedule) = &unfrozen_schedule
                 && (index == 0 || self.preset != Preset::Lesson)
             {
-                phases.push(train(Freezing::Streamed { frozen: 0 }, unfrozen_lrs, schedule.clone()));
+                let is_auto = self.preset == Preset::Auto;
+                // What is asked for is done.
+                if is_auto && self.unfrozen_schedule.is_none() {
+                    phases.push(Phase::EndUnlessPromising);
+                }
+                let phase = train_phase(Freezing::Streamed { frozen: 0 }, unfrozen_lrs, schedule.clone());
+                // A head on features of all depths passes on gradients of very different sizes.
+                let optimizer = is_auto.then_some(Optimizer::ADAM_W);
+                phases.push(Phase::Train(TrainPhase { optimizer, ..phase }));
             }
         }
         phases.extend(self.tta.unwrap_or(numbers.tta).map(Phase::Tta));
-        Recipe { phases }
+        Recipe { time_limit: self.time_limit, phases }
     }
 
     /// The learning rates of the head alone, and of all layers.
     fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
-        let found =
-            |steps, fallback| LrChoice::Finder { group_lr_ratio: self.group_lr_ratio, steps, fallback };
+        let ratio = self.group_lr_ratio.unwrap_or(if self.preset == Preset::Auto { 1.0 } else { 10.0 });
+        let found = |steps, fallback| LrChoice::Finder { group_lr_ratio: ratio, steps, fallback };
         let (found_head, found_all) = match head_steps {
+            Some(steps) if self.preset == Preset::Auto => {
+                (found(steps, FALLBACK_LR), LrChoice::Fixed(LearningRates::from_ratio(AUTO_LR, ratio)))
+            }
             Some(steps) => (found(steps, FALLBACK_LR), found(UNFROZEN_STEPS, FALLBACK_LR / 10.0)),
             None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::geometric(1e-5, 1e-3))),
         };
         let head = self.head_lr.map_or(found_head, |lr| LrChoice::Fixed(lr.into()));
-        let follows = || self.head_lr.map(|lr| LearningRates::from_ratio(lr / 10.0, self.group_lr_ratio));
+        let follows = || self.head_lr.map(|lr| LearningRates::from_ratio(lr / 10.0, ratio));
         (head, self.unfrozen_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
     }
+}
+
+fn auto_schedule(epochs: usize) -> Schedule {
+    OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()
 }
 
 /// The head alone.
@@ -275,12 +311,17 @@ fn head(is_cached: bool, augmented_copies: usize) -> Freezing {
 }
 
 fn train(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> Phase {
-    Phase::Train(TrainPhase { freezing, lr, schedule: schedule.into() })
+    Phase::Train(train_phase(freezing, lr, schedule))
+}
+
+fn train_phase(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> TrainPhase {
+    TrainPhase { freezing, lr, schedule: schedule.into(), optimizer: None }
 }
 
 impl fmt::Display for Preset {
     fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            Self::Auto => formatter.write_str("auto"),
             Self::Linear => formatter.write_str("linear"),
             Self::Quick => formatter.write_str("quick"),
             Self::Lesson => formatter.write_str("lesson"),
@@ -295,6 +336,7 @@ impl FromStr for Preset {
 
     fn from_str(name: &str) -> Result<Self> {
         match name {
+            "auto" => Ok(Self::Auto),
             "linear" => Ok(Self::Linear),
             "quick" => Ok(Self::Quick),
             "lesson" => Ok(Self::Lesson),
@@ -302,7 +344,7 @@ impl FromStr for Preset {
             _ => match name.strip_prefix("fine-tune-").and_then(|epochs| epochs.parse().ok()) {
                 Some(epochs @ 1..=MAX_EPOCHS) => Ok(Self::FineTune(epochs)),
                 _ => {
-                    let expected = "linear, quick, lesson, full, or fine-tune-N for N epochs";
+                    let expected = "auto, linear, quick, lesson, full, or fine-tune-N for N epochs";
                     Err(Error::setting("recipe", name, expected))
                 }
             },
@@ -316,7 +358,9 @@ mod tests {
 
     #[test]
     fn recipes_are_read_as_they_were_written() {
-        for preset in [Preset::Linear, Preset::Quick, Preset::Lesson, Preset::Full, Preset::FineTune(3)] {
+        for preset in
+            [Preset::Auto, Preset::Linear, Preset::Quick, Preset::Lesson, Preset::Full, Preset::FineTune(3)]
+        {
             let recipe =
                 RecipeBuilder::new(preset, 128).then_sizes([160]).augmented(true).head_lr(0.03).build();
             let text = toml::to_string(&recipe).unwrap();

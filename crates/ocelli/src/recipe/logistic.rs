@@ -77,6 +77,20 @@ pub struct LogisticRegressionFit {
     pub seconds: f64,
 }
 
+impl LogisticRegressionFit {
+    /// By which part features of earlier stages lower the log loss in cross-validation: 0.3 where they lower it
+    /// from 0.40 to 0.28; negative where they raise it. `None` where that was not compared.
+    ///
+    /// Earlier stages help where photos are unlike those that the backbone was trained on (Evci et al. 2022), and
+    /// there training all layers pays as well.
+    pub fn depth_gain(&self) -> Option<f64> {
+        let first = self.candidates.first().filter(|candidate| candidate.depths.is_empty())?;
+        let deeper = |candidate: &&LogisticCandidate| !candidate.depths.is_empty() && candidate.c == first.c;
+        let best = self.candidates.iter().filter(deeper).map(|deeper| deeper.log_loss).reduce(f64::min)?;
+        Some(1.0 - best / first.log_loss).filter(|gain| gain.is_finite())
+    }
+}
+
 impl fmt::Display for LogisticRegressionFit {
     /// ```text
     /// 3,304 features of 6 stages, C = 0.01

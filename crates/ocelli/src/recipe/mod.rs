@@ -5,6 +5,8 @@ pub(crate) mod diagnosis;
 pub(crate) mod freezing;
 pub(crate) mod logistic;
 
+use std::ops::RangeInclusive;
+
 use ocelli_nn::Arch;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::LogisticRegression;
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
+use crate::train::optimizer::Optimizer;
 
 /// The phases of training a pretrained network with a new head.
 ///
@@ -23,6 +26,11 @@ use crate::schedule::learning_rates::LearningRates;
 /// `config.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// The seconds that all phases together may take, at least 1; `None`: no limit. A phase that trains all
+    /// layers has as many whole epochs as end in time, at most those of its schedule, and is left out where
+    /// there is no time for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<f64>,
     /// The phases, in order.
     pub phases: Vec<Phase>,
 }
@@ -35,6 +43,10 @@ pub enum Phase {
     Train(TrainPhase),
     /// Fit a linear head to cached features: one epoch.
     LogisticRegression(LogisticRegression),
+    /// End here, but for test-time augmentation, unless training all layers promises a gain: where there are too
+    /// few photos, or where a logistic regression before it finds that they are much like ImageNet's
+    /// ([`LogisticRegressionFit::depth_gain`](crate::LogisticRegressionFit::depth_gain)).
+    EndUnlessPromising,
     /// Change the image size, in pixels. The best weights so far are remembered, and the recipe ends with
     /// them if nothing at the new size is better.
     Resize {
@@ -55,6 +67,9 @@ pub struct TrainPhase {
     pub lr: LrChoice,
     /// How the learning rates change, and for how many epochs.
     pub schedule: Schedule,
+    /// The optimizer; `None`: the learner's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Optimizer>,
 }
 
 /// Where the peak learning rates of a fit come from.
@@ -77,6 +92,16 @@ pub enum LrChoice {
 
 /// The largest image size in pixels.
 const MAX_SIZE: usize = 8192;
+/// The shortest and the longest time limit, in seconds.
+const TIME_LIMITS: RangeInclusive<f64> = 1.0..=1e8;
+
+impl From<Vec<Phase>> for Recipe {
+    /// Without a time limit.
+    fn from(phases: Vec<Phase>) -> Self {
+        Self { time_limit: None, phases }
+    }
+}
+
 impl Recipe {
     /// The epochs of all phases.
     pub fn epochs(&self) -> usize {
@@ -112,6 +137,11 @@ impl Recipe {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(seconds) = self.time_limit
+            && !TIME_LIMITS.contains(&seconds)
+        {
+            return Err(Error::setting("time_limit", seconds, "from 1 to 100,000,000 seconds"));
+        }
         for phase in &self.phases {
             match phase {
                 Phase::Train(train) => train.check()?,
@@ -119,7 +149,7 @@ impl Recipe {
                 Phase::Resize { size } if !(1..=MAX_SIZE).contains(size) => {
                     return Err(Error::setting("size", size, "a number of pixels from 1 to 8192"));
                 }
-                Phase::Resize { .. } | Phase::Tta(_) => {}
+                Phase::Resize { .. } | Phase::Tta(_) | Phase::EndUnlessPromising => {}
             }
         }
         match self.epochs() {
@@ -133,6 +163,9 @@ impl TrainPhase {
     fn check(&self) -> Result<()> {
         self.freezing.check()?;
         self.schedule.clone().check()?;
+        if let Some(optimizer) = self.optimizer {
+            optimizer.check()?;
+        }
         match self.lr {
             LrChoice::Fixed(rates) => rates.check()?,
             LrChoice::Finder { group_lr_ratio, steps, fallback } => {

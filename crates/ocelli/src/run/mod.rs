@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
 pub(crate) mod folder;
+mod image_size;
 pub(crate) mod observed;
 pub(crate) mod progress;
 pub(crate) mod resume;
@@ -103,8 +104,8 @@ impl<B: Backbone> Run<B> {
         env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let mut learner = new_learner(settings, env, learner)?;
-        let mut notices = Vec::new();
+        let (mut learner, settings, reason) = new_learner(settings, env, learner)?;
+        let mut notices: Vec<String> = reason.into_iter().collect();
         let run = match &env.out {
             Some(out) => RunFolder::at(out)?,
             None => {
@@ -119,7 +120,7 @@ impl<B: Backbone> Run<B> {
             return Err(Error::FolderNotEmpty { path: run.path().to_owned() });
         }
         run.sweep();
-        let settings = RunConfig { precision: Some(learner.network().precision()), ..settings.clone() };
+        let settings = RunConfig { precision: Some(learner.network().precision()), ..settings };
         let config = run.write_config(&Config {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             given: env.given.clone(),
@@ -284,19 +285,24 @@ impl<B: Backbone> Run<B> {
     }
 }
 
-/// The learner of a new run, in each of its processes; they agree on what they have.
+/// The learner of a new run, in each of its processes; they agree on what they have. Also the settings with the image
+/// size that was taken, and why it was.
 fn new_learner<B: Backbone>(
     settings: &RunConfig,
     env: &RunEnv,
     learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
-) -> Result<Learner<B>> {
+) -> Result<(Learner<B>, RunConfig, Option<String>)> {
     settings.check()?;
     agreement::check_recipe(&env.processes, settings)?;
     let mut learner = learner(settings.image_data(env.threads).load()?)?;
     settings.apply(&mut learner, env)?;
+    let (mut settings, mut reason) = (settings.clone(), None);
+    if settings.fit_size {
+        reason = image_size::choose(&mut settings, &mut learner)?;
+    }
     learner.check_memory(&settings.recipe, 0)?;
-    agreement::compare(&env.processes, settings, &learner, 0)?;
-    Ok(learner)
+    agreement::compare(&env.processes, &settings, &learner, 0)?;
+    Ok((learner, settings, reason))
 }
 
 fn emit_data(data: &ImageData, observers: &mut Observers) -> Result<()> {

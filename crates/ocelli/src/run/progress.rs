@@ -25,6 +25,9 @@ pub(crate) struct Progress {
     /// What a diagnosis needs of the current phase's epochs so far.
     #[serde(default)]
     pub(crate) watch: Watch,
+    /// By which part earlier stages lowered the log loss of the last logistic regression.
+    #[serde(default)]
+    pub(crate) depth_gain: Option<f64>,
     /// All epochs so far, among which the best is chosen.
     pub(crate) candidates: Candidates,
     /// Seconds of training so far, over all attempts.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ocelli_nn::Backbone;
+use ocelli_nn::{Backbone, GROUPS};
 
 use crate::data::Part;
 use crate::data::to_tensor::to_tensor;
@@ -23,7 +23,8 @@ use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::run::progress::Progress;
-use crate::run::tracker::Tracker;
+use crate::run::tracker::{Tracker, whole_epochs};
+use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::infer::values;
 
@@ -68,9 +69,22 @@ pub(crate) fn run_recipe<B: Backbone>(
     if learner.best.metric.is_none() {
         learner.keep_best(Some(Metric::usual(learner.data().task())));
     }
+    tracker.time_limit = recipe.time_limit;
     let mut runner = Runner { learner, tracker };
     let mut views = None;
     while let Some(phase) = recipe.phases.get(runner.tracker.progress.done) {
+        if *phase == Phase::EndUnlessPromising {
+            let rest = &recipe.phases[runner.tracker.progress.done + 1..];
+            let passed = match runner.reason_to_end(rest) {
+                None => 0,
+                Some(text) => {
+                    runner.emit(&Event::Notice { text })?;
+                    rest.iter().take_while(|phase| !matches!(phase, Phase::Tta(_))).count()
+                }
+            };
+            runner.tracker.progress.done += 1 + passed;
+            continue;
+        }
         if runner.learner.unfinished.is_none() {
             let number = runner.tracker.progress.done + 1;
             runner.emit(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
@@ -79,6 +93,7 @@ pub(crate) fn run_recipe<B: Backbone>(
             Phase::Train(train) => runner.train(train)?,
             Phase::LogisticRegression(settings) => runner.logistic_regression(settings)?,
             Phase::Resize { size } => runner.learner.set_size(*size)?,
+            Phase::EndUnlessPromising => {}
             Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
         runner.tracker.progress = Progress {
@@ -87,6 +102,7 @@ pub(crate) fn run_recipe<B: Backbone>(
             seconds: runner.tracker.progress.seconds,
             scores: runner.tracker.progress.scores.take(),
             candidates: std::mem::take(&mut runner.tracker.progress.candidates),
+            depth_gain: runner.tracker.progress.depth_gain,
             ..Progress::default()
         };
         runner.tracker.write_checkpoint_of(runner.learner)?;
@@ -106,6 +122,18 @@ pub(crate) fn run_recipe<B: Backbone>(
     Ok(RecipeResult { predictions, views, corrected })
 }
 
+/// The training photos of a class from which on training all layers may pay: with fewer, a head alone is usually
+/// better (Kim et al. 2022, <https://arxiv.org/abs/2205.07874>).
+const PROMISING_PHOTOS: usize = 20;
+/// The [gain by earlier stages](crate::LogisticRegressionFit::depth_gain) from which on training all layers pays;
+/// see `benches/linear.md`.
+const PROMISING_GAIN: f64 = 0.2;
+
+/// Whether a phase's epochs are fitted to a time limit: those of a head alone take little.
+fn trains_backbone(train: &TrainPhase) -> bool {
+    train.freezing.frozen() + 1 < GROUPS
+}
+
 /// Runs the phases of a recipe.
 struct Runner<'a, B: Backbone> {
     learner: &'a mut Learner<B>,
@@ -122,6 +150,11 @@ impl<B: Backbone> Runner<'_, B> {
         if self.learner.unfinished.is_none() {
             self.begin(train)?;
         }
+        if self.learner.unfinished.is_none() {
+            // There is no time for it.
+            return Ok(());
+        }
+        self.tracker.wanted = trains_backbone(train).then(|| train.schedule.clone());
         let result = self.learner.resume_with(self.tracker);
         let fit = self.learner.state.fits;
         let of_fit = |row: &&EpochRecord| row.fit == fit;
@@ -147,7 +180,8 @@ impl<B: Backbone> Runner<'_, B> {
     /// Fits a linear head. An interrupted fit begins again: it takes seconds.
     fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<()> {
         self.number_fit();
-        let row = self.learner.logistic_regression_with(settings, self.tracker)?;
+        let (row, fitted) = self.learner.logistic_regression_with(settings, self.tracker)?;
+        self.tracker.progress.depth_gain = fitted.depth_gain();
         if !row.is_finite() {
             let rates = "a logistic regression".to_owned();
             let error = Error::NoFiniteEpoch { fit: row.fit, epochs: 1, rates };
@@ -170,9 +204,63 @@ impl<B: Backbone> Runner<'_, B> {
             }
         };
         self.tracker.progress.rates = Some(rates);
+        let Some(schedule) = self.schedule_in_time(train)? else { return Ok(()) };
         self.number_fit();
-        self.learner.begin(rates, train.schedule.clone())?;
+        // The fit keeps its own.
+        let optimizer = self.learner.options.optimizer;
+        self.learner.options.optimizer = train.optimizer.unwrap_or(optimizer);
+        let begun = self.learner.begin(rates, schedule);
+        self.learner.options.optimizer = optimizer;
+        begun?;
         self.tracker.write_checkpoint_of(self.learner)
+    }
+
+    /// Why the rest of a recipe is left out, if it is: it trains all layers, and promises nothing.
+    fn reason_to_end(&self, rest: &[Phase]) -> Option<String> {
+        let (photos, classes) = (self.learner.data().train_len(), self.learner.data().classes().len());
+        let per_class = photos / classes.max(1);
+        if per_class < PROMISING_PHOTOS {
+            return Some(format!(
+                "all layers are not trained: that seldom pays with fewer than {PROMISING_PHOTOS} training photos of each \
+                 class, and these are {per_class} on average"
+            ));
+        }
+        let gain = self.tracker.progress.depth_gain.unwrap_or(0.0);
+        if gain < PROMISING_GAIN {
+            return Some(format!(
+                "all layers are not trained: these photos are much like ImageNet's, which the backbone knows. (Features of \
+                 its earlier layers lower the log loss in cross-validation by {:.0} %; from {:.0} % on, training all layers \
+                 pays.)",
+                100.0 * gain.max(0.0),
+                100.0 * PROMISING_GAIN
+            ));
+        }
+        match self.learner.check_memory(&Recipe::from(rest.to_vec()), 0) {
+            Err(error @ Error::Memory { .. }) => Some(format!("all layers are not trained: {error}")),
+            _ => None,
+        }
+    }
+
+    /// The schedule of a phase, with no more epochs than end in time; `None` where there is no time for one.
+    fn schedule_in_time(&mut self, train: &TrainPhase) -> Result<Option<Schedule>> {
+        let Some(limit) = self.tracker.time_limit.filter(|_| trains_backbone(train)) else {
+            return Ok(Some(train.schedule.clone()));
+        };
+        let epoch = self.learner.seconds_of_an_epoch()?;
+        let wanted = train.schedule.epochs();
+        let epochs = whole_epochs(limit - self.tracker.seconds(), epoch).min(wanted);
+        let epochs = self.learner.inputs.processes.as_first(epochs)?;
+        let text = match epochs {
+            0 => format!(
+                "training all layers is left out: an epoch takes about {epoch:.0} s, and there is no time left for it"
+            ),
+            _ if epochs < wanted => {
+                format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s")
+            }
+            _ => return Ok(Some(train.schedule.clone())),
+        };
+        self.emit(&Event::Notice { text })?;
+        Ok((epochs > 0).then(|| train.schedule.within(epochs)))
     }
 
     /// Before a fit: it has the number of its phase, after the fits before the recipe.

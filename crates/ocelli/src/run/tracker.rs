@@ -14,6 +14,7 @@ use crate::metric::record::EpochRecord;
 use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::progress::Progress;
+use crate::schedule::Schedule;
 
 /// Tracks a recipe: its progress, its time, and its checkpoints, if it writes any.
 pub(crate) struct Tracker {
@@ -21,6 +22,19 @@ pub(crate) struct Tracker {
     /// When seconds were last added to the progress.
     clock: Instant,
     checkpoints: Option<Checkpoints>,
+    /// The seconds that the recipe may take.
+    pub(crate) time_limit: Option<f64>,
+    /// The schedule of the current fit if there is time for all of it, where it is fitted to the time.
+    pub(crate) wanted: Option<Schedule>,
+}
+
+/// The part of the time that is left which epochs may take; the rest is for what follows them: predictions, the model,
+/// the report.
+const FOR_EPOCHS: f64 = 0.95;
+
+/// The epochs of so many seconds that end in the time that is left.
+pub(crate) fn whole_epochs(left: f64, epoch: f64) -> usize {
+    (FOR_EPOCHS * left / epoch.max(1e-6)).max(0.0) as usize
 }
 
 impl Tracker {
@@ -31,7 +45,7 @@ impl Tracker {
 
     /// From this progress on.
     pub(crate) fn at(progress: Progress, checkpoints: Option<Checkpoints>) -> Self {
-        Self { progress, clock: Instant::now(), checkpoints }
+        Self { progress, clock: Instant::now(), checkpoints, time_limit: None, wanted: None }
     }
 
     /// Starts the clock.
@@ -80,6 +94,12 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
             Some(checkpoints) if checkpoints.is_due() => self.write_checkpoint(learner, observers),
             _ => Ok(()),
         }
+    }
+
+    fn schedule_in_time(&self, done: usize, seconds: f64) -> Option<Schedule> {
+        let (limit, wanted) = (self.time_limit?, self.wanted.as_ref()?);
+        let epochs = done + whole_epochs(limit - self.seconds(), seconds).max(1);
+        Some(wanted.within(epochs.min(wanted.epochs())))
     }
 
     fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {

@@ -53,8 +53,8 @@ impl<B: Backbone> Worker<B> {
         env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let learner = new_learner(settings, env, learner)?;
-        Ok(Self { learner, tracker: Tracker::new(None), settings: settings.clone() })
+        let (learner, settings, _) = new_learner(settings, env, learner)?;
+        Ok(Self { learner, tracker: Tracker::new(None), settings })
     }
 
     /// The counterpart of [`Run::resume_with`](crate::Run::resume_with).

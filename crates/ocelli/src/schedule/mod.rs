@@ -51,6 +51,15 @@ impl Schedule {
         self.cycle_lengths().fold(0, usize::saturating_add)
     }
 
+    /// The same shape in this many epochs: as many whole cycles as there is room for, or else a shorter first one.
+    #[must_use]
+    pub(crate) fn within(&self, epochs: usize) -> Self {
+        match self.cycle_ends().take_while(|end| *end <= epochs).count() {
+            0 => Self { cycles: 1, cycle_len: epochs.max(1), ..self.clone() },
+            cycles => Self { cycles, ..self.clone() },
+        }
+    }
+
     /// For each cycle, the number of epochs after which it ends.
     pub fn cycle_ends(&self) -> impl Iterator<Item = usize> {
         self.cycle_lengths().scan(0usize, |end, length| {

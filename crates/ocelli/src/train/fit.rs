@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Part;
 use crate::error::{Error, Result};
-use crate::event::{Activity, EpochTimes, Observers};
+use crate::event::{Activity, EpochTimes, Event, Observers};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -83,6 +83,12 @@ pub(crate) trait FitHooks<B: Backbone> {
         Ok(())
     }
 
+    /// After an epoch that is not the last, the number of epochs done and the seconds of the last one: the schedule
+    /// that ends in time, or `None` where time does not matter.
+    fn schedule_in_time(&self, _done: usize, _seconds: f64) -> Option<Schedule> {
+        None
+    }
+
     /// After validation; `Break` makes this epoch the last. The record may be marked as the best.
     fn measured(&mut self, _epoch: &mut MeasuredEpoch<B>, _fit: &Fit) -> ControlFlow<()> {
         ControlFlow::Continue(())
@@ -148,6 +154,9 @@ impl Fit {
             if hooks.measured(&mut epoch, self).is_break() {
                 self.epoch = self.schedule.epochs();
             }
+            if !self.is_over() {
+                self.keep_to_time(epoch.record.seconds, inputs, hooks)?;
+            }
             if let (true, Some(averaged)) = (self.is_over(), averaged) {
                 state.network = averaged.network;
             }
@@ -156,6 +165,26 @@ impl Fit {
             inputs.processes.agree("the weights", || digest(&state.network))?;
         }
         Ok(records)
+    }
+
+    /// Changes the number of epochs where the last one took more or less time than was planned. The learning rate goes
+    /// on where it is in the new schedule, so that it ends as low.
+    fn keep_to_time<B: Backbone>(
+        &mut self,
+        seconds: f64,
+        inputs: &Inputs,
+        hooks: &mut dyn FitHooks<B>,
+    ) -> Result<()> {
+        let Some(schedule) = hooks.schedule_in_time(self.epoch, seconds) else { return Ok(()) };
+        let (before, epochs) = (self.schedule.epochs(), inputs.processes.as_first(schedule.epochs())?);
+        if epochs != before {
+            self.schedule = schedule.within(epochs);
+            let text = format!(
+                "{epochs} epochs instead of {before} fit into the time: the last one took {seconds:.0} s"
+            );
+            hooks.observers().emit(&Event::Notice { text })?;
+        }
+        Ok(())
     }
 
     /// Whether all epochs are finished.

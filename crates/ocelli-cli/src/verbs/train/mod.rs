@@ -33,7 +33,9 @@ use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
-use crate::values::{OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, tta, whole};
+use crate::values::{
+    OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, time, tta, whole,
+};
 use crate::verbs::pull::fetched;
 use crate::verbs::train::loss::LossFlags;
 
@@ -152,15 +154,22 @@ pub struct Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 struct RecipeFlags {
-    /// lesson, linear, quick, full or fine-tune-N
+    /// auto, linear, quick, lesson, full, fine-tune-N
     ///
-    /// lesson, the default: the head on cached features, the head on augmented images, one epoch of all layers, test-time
-    /// augmentation. linear: a linear head on features of several depths, by logistic regression, in seconds;
-    /// often the best of all where photos are few or unlike ImageNet's. quick: the lesson's head on cached
-    /// features alone. full: as lesson, with 7 epochs of all layers at each size. fine-tune-N: fastai's
-    /// fine_tune(N), one epoch of the head, then N of all layers.
+    /// auto, the default: a linear head on features of several depths, by logistic regression, which takes seconds;
+    /// then all layers, if that promises a gain: where photos are many, and unlike ImageNet's. linear: the
+    /// linear head alone. quick: a head with a hidden layer on cached features, as in fast.ai's lesson. lesson:
+    /// the lesson's phases, with one epoch of all layers and test-time augmentation. full: the same with 7
+    /// epochs of all layers at each size. fine-tune-N: fastai's fine_tune(N), one epoch of the head, then N of
+    /// all layers.
     #[arg(long, value_name = "NAME", value_parser = recipe)]
     recipe: Option<Preset>,
+    /// Time to train in, such as 30s, 2m or 1h
+    ///
+    /// Images are made smaller, and all layers trained for fewer epochs, so that training ends in time; with
+    /// auto, also for more epochs where that is worth it.
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, value_parser = time)]
+    time: Option<f64>,
     /// Epochs of the head on cached features
     #[arg(long, value_name = "N", value_parser = epochs)]
     head_epochs: Option<usize>,
@@ -254,7 +263,7 @@ const WITH_RESUME: [&str; 16] = [
 const ELSEWHERE: [(&str, &str); 8] = [
     (
         "epochs",
-        "use --head-epochs, --augmented-epochs or --unfrozen-epochs, or --recipe fine-tune-N for N epochs of all layers",
+        "use --time for as many as fit into a time, --unfrozen-epochs for N epochs of all layers, or --head-epochs for those of the head alone",
     ),
     ("model", "use --arch for the backbone"),
     ("imgsz", "use --size for the image size"),

@@ -16,6 +16,8 @@ impl Train {
         let preset = self.recipe.recipe.unwrap_or_default();
         if self.config.is_none() {
             settings.augmentation = preset.augmentation();
+            let is_fitted = preset == Preset::Auto || self.recipe.time.is_some();
+            settings.fit_size = is_fitted && self.size.is_empty();
         }
         self.source.apply(self.data.as_deref(), &mut settings)?;
         self.backbone.apply(&mut settings);
@@ -57,6 +59,7 @@ impl RecipeFlags {
             || !self.lr.is_empty()
             || self.group_lr_ratio.is_some()
             || self.tta.is_some()
+            || self.time.is_some()
     }
 
     fn builder(&self, preset: Preset, sizes: &[usize], augmented: bool) -> Result<RecipeBuilder, Failure> {
@@ -89,6 +92,9 @@ impl RecipeFlags {
         }
         if let Some(ratio) = self.group_lr_ratio {
             recipe = recipe.group_lr_ratio(ratio);
+        }
+        if let Some(seconds) = self.time {
+            recipe = recipe.time_limit(seconds);
         }
         if let Some(OrNone(tta)) = self.tta {
             recipe = recipe.tta(tta);

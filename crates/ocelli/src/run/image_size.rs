@@ -1,0 +1,126 @@
+//! The image sizes that a time limit allows, and that photos ask for.
+
+use std::time::Instant;
+
+use ocelli_nn::{Arch, Backbone};
+
+use crate::data::to_tensor::to_tensor;
+use crate::data::{ImageData, Part};
+use crate::error::Result;
+use crate::learner::Learner;
+use crate::recipe::Phase;
+use crate::recipe::logistic::LogisticRegression;
+use crate::run::config::RunConfig;
+use crate::train::infer::values;
+
+/// The most photos whose dimensions are looked at, spread evenly over all.
+const LOOKED_AT: usize = 200;
+/// The smallest size at which all layers are trained because photos are small: backbones see little in smaller ones.
+const SMALLEST: usize = 128;
+/// The smallest size that is chosen because time is short.
+const SMALLEST_IN_TIME: usize = 64;
+/// Sizes are multiples of this: every stage of the backbones halves them.
+const STEP: usize = 32;
+/// The part of a time limit that features may take.
+const FEATURES: f64 = 0.5;
+/// The images by which the speed is measured.
+const MEASURED: usize = 24;
+
+/// Sets the image size of the settings and the learner, at most what the settings have: less where a time limit is
+/// short. Where the recipe may train all layers, which takes most of the time, and photos are smaller, it does that at
+/// their size. Returns what is to be known of it.
+pub(super) fn choose<B: Backbone>(
+    settings: &mut RunConfig,
+    learner: &mut Learner<B>,
+) -> Result<Option<String>> {
+    let reason = match settings.recipe.time_limit {
+        Some(limit) => in_time(limit, settings, learner)?,
+        None => None,
+    };
+    let phases = &mut settings.recipe.phases;
+    if let Some(end) = phases.iter().position(|phase| *phase == Phase::EndUnlessPromising)
+        && !phases[end..].iter().any(|phase| matches!(phase, Phase::Resize { .. }))
+        && let Some(side) = usual_side(learner.data())
+    {
+        let size = side.next_multiple_of(STEP).max(SMALLEST.max(smallest_of(&settings.arch)));
+        if size < settings.size {
+            let again = Phase::LogisticRegression(LogisticRegression::default());
+            phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
+        }
+    }
+    settings.fit_size = false;
+    Ok(reason)
+}
+
+/// The largest size at which there is time to look at all photos.
+fn in_time<B: Backbone>(
+    limit: f64,
+    settings: &mut RunConfig,
+    learner: &mut Learner<B>,
+) -> Result<Option<String>> {
+    let size = settings.size;
+    let needed = seconds_of_features(learner)?;
+    let seconds = |side: usize| needed * (side * side) as f64 / (size * size) as f64;
+    let smaller = (smallest_of(&settings.arch).max(SMALLEST_IN_TIME)..size).rev();
+    let sizes = std::iter::once(size).chain(smaller.filter(|side| side % STEP == 0));
+    let sizes: Vec<usize> = sizes.collect();
+    let fits = sizes.iter().copied().find(|&side| seconds(side) <= FEATURES * limit);
+    let taken = fits.or(sizes.last().copied()).unwrap_or(size);
+    // Processes are not equally fast.
+    settings.size = learner.inputs.processes.as_first(taken)?;
+    learner.set_size(settings.size)?;
+    let takes = seconds(settings.size);
+    Ok(match fits {
+        None => Some(format!(
+            "warning: looking once at all photos takes about {takes:.0} s even at {} px, which leaves little of the \
+             {limit:.0} s",
+            settings.size
+        )),
+        Some(_) if settings.size < size => Some(format!(
+            "images are {} px instead of {size}: looking at all photos then takes about {takes:.0} s of the {limit:.0} s, \
+             instead of {needed:.0} s",
+            settings.size
+        )),
+        Some(_) => None,
+    })
+}
+
+fn smallest_of(arch: &str) -> usize {
+    arch.parse::<Arch>().map_or(1, |arch| arch.info().smallest)
+}
+
+/// The median of the photos' shorter sides in pixels; `None` where none can be read.
+fn usual_side(data: &ImageData) -> Option<usize> {
+    let (photos, decoder) = (data.part(Part::Train), data.decoder());
+    let count = photos.len().min(LOOKED_AT);
+    let looked_at = (0..count).map(|index| photos[index * photos.len() / count]);
+    let sides = looked_at.filter_map(|item| decoder.probe_file(&data.items()[item].path).ok());
+    let mut sides: Vec<usize> = sides.map(|probe| probe.width.min(probe.height) as usize).collect();
+    sides.sort_unstable();
+    sides.get(sides.len() / 2).copied()
+}
+
+/// The seconds that the features of all training and validation photos take at the learner's size, if none are
+/// cached; by some photos.
+fn seconds_of_features<B: Backbone>(learner: &Learner<B>) -> Result<f64> {
+    let (network, data) = (learner.network(), learner.data());
+    let photos = data.part(Part::Train);
+    let count = photos.len().min(MEASURED);
+    let some: Vec<usize> = (0..2 * count).map(|index| photos[index * photos.len() / (2 * count)]).collect();
+    let loader = learner.inputs.loader()?;
+    let mut began = Instant::now();
+    // The first batch warms up.
+    for (number, indices) in some.chunks(count.max(1)).enumerate() {
+        if number == 1 {
+            began = Instant::now();
+        }
+        for batch in loader.batches(indices.to_vec(), 0)? {
+            let mut batch = batch?;
+            if !batch.indices.is_empty() {
+                values(network.infer_features(to_tensor(&mut batch, &network.device())));
+            }
+        }
+    }
+    let images = (data.train_len() + data.valid_len()) as f64;
+    Ok(began.elapsed().as_secs_f64() / count.max(1) as f64 * images)
+}
