@@ -101,6 +101,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
     ("folds", Some("--fold")),
     ("format", Some("--csv, --jsonl or --json")),
     ("mix.alpha", Some("--mixup or --cutmix")),
+    ("time_limit", Some("--time")),
     ("sheet", Some("--columns, --rows and --size")),
     ("valid_split", Some("--valid")),
     ("views", Some("--tta")),

@@ -190,9 +190,42 @@ fn what_cannot_work_is_refused_before_anything_is_computed() {
 }
 
 #[test]
-fn the_default_recipe_does_the_lessons_steps_and_says_each() {
+fn the_default_recipe_fits_a_head_and_says_whether_it_trains_all_layers() {
     let place = Place::with_photos(12);
-    let said = place.run(&["train", "photos", "--size", "32,48", "--batch-size", "8"]);
+    let said = place.run(&["train", "photos", "--size", "32", "--batch-size", "8"]);
+    let steps =
+        ["1  head, logistic regression\n", "2  whether to train all layers\n", "   → no: that seldom pays"];
+    let mut rest = &said[..];
+    for step in steps {
+        let at = rest.find(&format!("\n{step}")).unwrap_or_else(|| panic!("{step} in its place in {said}"));
+        rest = &rest[at + 1..];
+    }
+    assert!(rest.contains("most confused") || said.contains("9 of 9"), "{said}");
+    // What is asked for is done, in the time that there is.
+    let said = place.run(&[
+        "train",
+        "photos",
+        "--size",
+        "32",
+        "--batch-size",
+        "8",
+        "--unfrozen-epochs",
+        "2",
+        "--time",
+        "1h",
+    ]);
+    assert!(
+        said.contains("\n2  all layers\n") && said.contains("2 epochs at learning rate 4.0e-4"),
+        "{said}"
+    );
+    let config: toml::Table = place.read("runs/photos-2/config.toml").parse().unwrap();
+    assert_eq!(config["settings"]["recipe"]["time_limit"].as_float(), Some(3600.0));
+}
+
+#[test]
+fn the_lesson_does_its_steps_and_says_each() {
+    let place = Place::with_photos(12);
+    let said = place.run(&["train", "photos", "--recipe", "lesson", "--size", "32,48", "--batch-size", "8"]);
     let steps = [
         "1  head, cached features\n",
         "2  head, cached features of 2 augmented copies",
@@ -217,10 +250,16 @@ fn the_default_recipe_does_the_lessons_steps_and_says_each() {
 #[test]
 fn every_recipe_trains_on_all_photos_where_nothing_is_held_out() {
     let place = Place::with_photos(5);
-    let recipes: [&[&str]; 4] =
-        [&["quick"], &["lesson"], &["full", "--cycles", "1"], &["fine-tune-1", "--augment", "side-on"]];
+    let recipes: [&[&str]; 6] = [
+        &["auto"],
+        &["auto", "--unfrozen-epochs", "1"],
+        &["quick"],
+        &["lesson"],
+        &["full", "--cycles", "1"],
+        &["fine-tune-1", "--augment", "side-on"],
+    ];
     for recipe in recipes {
-        let out = recipe[0];
+        let out = &recipe.join("");
         let usual = ["train", "photos", "--valid", "none", "--size", "32", "--batch-size", "8", "--out", out];
         let said = place.run(&[&usual[..], &["--recipe"], recipe].concat());
         assert!(said.contains("train 15, valid 0") && said.contains("not evaluated"), "{said}");

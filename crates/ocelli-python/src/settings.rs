@@ -124,6 +124,7 @@ fn recipe<'py>(
             }
             "head_lr" => builder.head_lr(value.extract()?),
             "unfrozen_lrs" => builder.unfrozen_lrs(learning_rates(&value)?),
+            "time_limit" => builder.time_limit(value.extract()?),
             "group_lr_ratio" => builder.group_lr_ratio(value.extract()?),
             "tta" if value.is_none() => builder.tta(None),
             "tta" => builder.tta(Some(tta(&value, "probabilities")?)),

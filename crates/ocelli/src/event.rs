@@ -102,6 +102,13 @@ pub enum Event {
     Examples(Examples),
     /// A logistic regression has been fitted: what was chosen, and how.
     LogisticRegression(LogisticRegressionFit),
+    /// Whether a recipe goes on after [`Phase::EndUnlessPromising`].
+    Decision {
+        /// Whether all layers are trained.
+        goes_on: bool,
+        /// Why, for people: `yes: …` or `no: …`.
+        reason: String,
+    },
     /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
     /// A long activity has ended for which there is no other event.

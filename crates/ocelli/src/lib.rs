@@ -209,7 +209,7 @@ pub use processes::ProcessGroup;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
 pub use recipe::freezing::{Freezing, Summary};
-pub use recipe::logistic::{LogisticCandidate, LogisticRegression, LogisticRegressionFit};
+pub use recipe::logistic::{LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};

@@ -53,8 +53,10 @@ impl Terminal {
                 "head, logistic regression".to_owned(),
                 "a linear head on the features of the pretrained layers, fitted in one go",
             ),
-            // It has no beginning; if it ends the recipe, a notice says why.
-            Phase::EndUnlessPromising => return,
+            Phase::EndUnlessPromising => (
+                "whether to train all layers".to_owned(),
+                "it takes most of the time, and helps where photos are unlike those of the pretraining",
+            ),
             Phase::Resize { size } => {
                 (format!("{size} px"), "progressive resizing: larger images show more detail")
             }
@@ -225,6 +227,7 @@ impl Terminal {
             // What a logistic regression is fitted with is printed once it is known.
             Event::FitStarted(fit) if fit.learning_rates.head() == 0.0 => {}
             Event::FitStarted(fit) => println!("   {fit}"),
+            Event::Decision { reason, .. } => println!("   → {}", message(reason)),
             Event::LogisticRegression(fit) => fit.to_string().lines().for_each(|line| println!("   {line}")),
             Event::LrFound { shape, suggestion, reason, .. } => {
                 self.learning_rate(*shape, *suggestion, reason.as_deref());

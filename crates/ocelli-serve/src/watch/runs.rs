@@ -180,7 +180,7 @@ fn phases(phases: &[Phase]) -> Vec<Value> {
             json!({ "kind": "resize", "title": format!("images of {size} pixels") })
         }
         Phase::EndUnlessPromising => {
-            json!({ "kind": "end", "title": "end here unless training all layers promises a gain" })
+            json!({ "kind": "end", "title": "whether to train all layers" })
         }
         _ => json!({ "kind": "tta", "title": "test-time augmentation" }),
     };

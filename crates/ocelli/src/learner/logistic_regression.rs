@@ -18,7 +18,7 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
-use crate::recipe::logistic::{LogisticCandidate, LogisticRegression, LogisticRegressionFit};
+use crate::recipe::logistic::{LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit};
 use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
 use crate::train::fit::{MeasuredEpoch, record};
@@ -109,6 +109,28 @@ impl Rows {
     }
 }
 
+/// The setting that cross-validation found best, all settings, and the best one with fewer images.
+struct Compared {
+    best: LogisticCandidate,
+    candidates: Vec<LogisticCandidate>,
+    curve: Vec<LearningPoint>,
+}
+
+impl Compared {
+    /// There was nothing to compare, or too little to compare it by.
+    fn nothing(taken: LogisticCandidate) -> Self {
+        Self { best: taken, candidates: Vec::new(), curve: Vec::new() }
+    }
+}
+
+/// The training images from which on a learning curve says something.
+const SMALLEST_CURVE: usize = 100;
+
+/// The images that each fold's regression is fitted to.
+fn fitted(images: usize, folds: usize) -> usize {
+    images - images / folds
+}
+
 /// Cross-validation of one set of columns.
 struct Comparison<'a> {
     rows: Rows,
@@ -119,10 +141,11 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Fits without each fold, and predicts it.
+    /// Fits without each fold, and predicts it; to one of `part` images only.
     fn measure(
         &mut self,
         c: f64,
+        part: usize,
         items: &Items,
         observers: &mut Observers,
         (done, total): (&mut usize, usize),
@@ -130,7 +153,8 @@ impl Comparison<'_> {
         let mut predictions = Predictions::new(self.rows.task, self.rows.classes);
         for (fold, Split { train, valid, .. }) in self.folds.iter().enumerate() {
             let start = self.last[fold].take();
-            let (coefficients, logits) = self.rows.fit_and_predict(train, valid, c, start);
+            let train: Vec<usize> = train.iter().copied().step_by(part).collect();
+            let (coefficients, logits) = self.rows.fit_and_predict(&train, valid, c, start);
             self.last[fold] = Some(coefficients);
             for (&row, logits) in valid.iter().zip(logits.chunks_exact(self.rows.classes)) {
                 let item = self.rows.items[row];
@@ -170,7 +194,8 @@ impl<B: Backbone> Learner<B> {
         settings.check()?;
         self.options.check(self.data().classes().len())?;
         if self.options.loss.custom.is_some() || self.options.loss.focal_gamma != 0.0 {
-            let expected = "cross-entropy, with or without label smoothing and class weights";
+            let expected = "cross-entropy, with or without label smoothing and class weights; other losses train a head \
+                            by gradient descent, as in the recipe quick";
             return Err(Error::setting("loss", "another loss for a logistic regression", expected));
         }
         let sets = self.depth_sets(settings)?;
@@ -190,7 +215,8 @@ impl<B: Backbone> Learner<B> {
         let began = Instant::now();
         let rows = self.rows()?;
         let widths = self.state.network.feature_widths(&widest, self.data().size());
-        let (chosen, candidates) = self.compare(settings, &rows, &sets, &widest, &widths)?;
+        let Compared { best: chosen, candidates, curve } =
+            self.compare(settings, &rows, &sets, &widest, &widths)?;
         let (columns, blocks) = columns_of(&chosen.depths, &widest, &widths);
         let mut rows = rows;
         if chosen.depths != widest {
@@ -215,6 +241,7 @@ impl<B: Backbone> Learner<B> {
             c: chosen.c,
             folds: settings.folds,
             candidates,
+            learning_curve: curve,
             iterations,
             seconds,
         };
@@ -350,7 +377,7 @@ impl<B: Backbone> Learner<B> {
         sets: &[Vec<usize>],
         widest: &[usize],
         widths: &[usize],
-    ) -> Result<(LogisticCandidate, Vec<LogisticCandidate>)> {
+    ) -> Result<Compared> {
         let usual = settings.c.unwrap_or(USUAL_C);
         let fallback = || LogisticCandidate {
             depths: sets[0].clone(),
@@ -360,7 +387,7 @@ impl<B: Backbone> Learner<B> {
             images: 0,
         };
         if sets.len() == 1 && settings.c.is_some() {
-            return Ok((fallback(), Vec::new()));
+            return Ok(Compared::nothing(fallback()));
         }
         let count = rows.items.len().min(MOST_COMPARED);
         let compared: Vec<usize> = (0..count).map(|index| index * rows.items.len() / count).collect();
@@ -371,10 +398,11 @@ impl<B: Backbone> Learner<B> {
                 settings.folds
             );
             self.observers.emit(&Event::Notice { text })?;
-            return Ok((fallback(), Vec::new()));
+            return Ok(Compared::nothing(fallback()));
         };
         // Not known in advance: the best penalty is searched for from the usual one.
-        let (mut done, total) = (0, folds.len() * (sets.len() + if settings.c.is_some() { 0 } else { 3 }));
+        let (mut done, total) =
+            (0, folds.len() * (sets.len() + 2 + if settings.c.is_some() { 0 } else { 3 }));
         let Self { inputs, observers, .. } = self;
         let items = &inputs.data.items;
         let mut best: Option<(LogisticCandidate, Comparison)> = None;
@@ -386,7 +414,7 @@ impl<B: Backbone> Learner<B> {
             selected.standardise(&blocks);
             let last = folds.iter().map(|_| None).collect();
             let mut comparison = Comparison { rows: selected, folds: &folds, depths: depths.clone(), last };
-            let found = comparison.measure(usual, items, observers, (&mut done, total))?;
+            let found = comparison.measure(usual, 1, items, observers, (&mut done, total))?;
             candidates.push(found.clone());
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
                 best = Some((found, comparison));
@@ -399,7 +427,7 @@ impl<B: Backbone> Learner<B> {
                 let mut at = start as isize + towards;
                 let before = best.c;
                 while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at)) {
-                    let found = comparison.measure(c, items, observers, (&mut done, total))?;
+                    let found = comparison.measure(c, 1, items, observers, (&mut done, total))?;
                     candidates.push(found.clone());
                     if found.log_loss >= best.log_loss {
                         break;
@@ -411,7 +439,17 @@ impl<B: Backbone> Learner<B> {
                 }
             }
         }
-        Ok((best, candidates))
+        let mut curve = Vec::new();
+        if count == rows.items.len() && count >= SMALLEST_CURVE {
+            for part in [4, 2] {
+                let found = comparison.measure(best.c, part, items, observers, (&mut done, total))?;
+                let LogisticCandidate { log_loss, accuracy, .. } = found;
+                curve.push(LearningPoint { images: fitted(count, folds.len()) / part, log_loss, accuracy });
+            }
+            let LogisticCandidate { log_loss, accuracy, .. } = best;
+            curve.push(LearningPoint { images: fitted(count, folds.len()), log_loss, accuracy });
+        }
+        Ok(Compared { best, candidates, curve })
     }
 
     /// Gives the linear head these values.

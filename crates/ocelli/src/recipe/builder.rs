@@ -128,9 +128,9 @@ pub struct RecipeBuilder {
 const FALLBACK_LR: f64 = 1e-2;
 /// The most epochs of all layers in [`Preset::Auto`], without and with a time limit, and their learning rate, for
 /// AdamW: see `benches/linear.md`.
-const AUTO_EPOCHS: usize = 6;
+const AUTO_EPOCHS: usize = 8;
 const AUTO_EPOCHS_IN_TIME: usize = 24;
-const AUTO_LR: f64 = 3e-4;
+const AUTO_LR: f64 = 4e-4;
 /// Steps of the finder if each goes through the whole network.
 const UNFROZEN_STEPS: usize = 24;
 /// The frozen layer groups if only the head is trained.

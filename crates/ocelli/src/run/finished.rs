@@ -21,10 +21,11 @@ use crate::metric::Metric;
 use crate::metric::choice::CorrectedEstimate;
 use crate::model::Model;
 use crate::model::config::{self, ModelConfig};
-use crate::recipe::Phase;
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
+use crate::recipe::{Phase, TrainPhase};
 use crate::run::config::{Config, RunConfig};
 use crate::run::folder::{RunFolder, event_of, moved_data};
+use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::stop::Stop;
 use crate::train::fit::batches_per_epoch;
@@ -428,9 +429,22 @@ impl FinishedRun {
         // No epoch has a higher number than there are rows.
         let first = epoch.min(self.history.1.len()).saturating_sub(1) * steps;
         let sampled = (0..steps).step_by(stride).chain(steps.checked_sub(1));
-        let factors = sampled.map(|step| train.schedule.at(first + step, steps).lr_factor);
+        let schedule = self.schedule_of(phase, train);
+        let factors = sampled.map(|step| schedule.at(first + step, steps).lr_factor);
         let highest = factors.fold(f64::NEG_INFINITY, f64::max);
         highest.is_finite().then(|| phase.learning_rates.head() * highest)
+    }
+
+    /// The schedule of a phase. With a time limit it had fewer epochs, where all ended as planned as many as there are;
+    /// where the plan changed meanwhile, earlier rates were somewhat higher.
+    fn schedule_of(&self, phase: &PhaseRecord, train: &TrainPhase) -> Schedule {
+        match self.settings.recipe.time_limit {
+            None => train.schedule.clone(),
+            Some(_) => {
+                let epochs = self.epochs().iter().filter(|(fit, _)| *fit == phase.number).count();
+                train.schedule.within(epochs)
+            }
+        }
     }
 
     fn steps_of_an_epoch(&self, training_images: usize) -> usize {
@@ -458,9 +472,10 @@ impl FinishedRun {
             let mut sampled: Vec<usize> = (0..epochs * steps).step_by(stride).chain(ends).collect();
             sampled.sort_unstable();
             sampled.dedup();
+            let schedule = self.schedule_of(phase, train);
             for step in sampled {
                 let at = before as f64 + step as f64 / steps as f64;
-                let rates = phase.learning_rates.scaled(train.schedule.at(step, steps).lr_factor);
+                let rates = phase.learning_rates.scaled(schedule.at(step, steps).lr_factor);
                 for (group, points) in points.iter_mut().enumerate() {
                     points.push((at, (group >= phase.frozen).then_some(rates.0[group])));
                 }

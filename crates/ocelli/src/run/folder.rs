@@ -443,6 +443,7 @@ impl Recorder {
             Event::Diagnosis(diagnosis) => Some(diagnosis.to_string()),
             Event::FitStarted(fit) => Some(fit.to_string()),
             Event::LogisticRegression(fit) => Some(fit.to_string()),
+            Event::Decision { reason, .. } => Some(format!("train all layers? {reason}")),
             _ => None,
         };
         let path = self.folder.path.join(EVENTS);

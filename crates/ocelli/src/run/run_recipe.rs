@@ -73,18 +73,6 @@ pub(crate) fn run_recipe<B: Backbone>(
     let mut runner = Runner { learner, tracker };
     let mut views = None;
     while let Some(phase) = recipe.phases.get(runner.tracker.progress.done) {
-        if *phase == Phase::EndUnlessPromising {
-            let rest = &recipe.phases[runner.tracker.progress.done + 1..];
-            let passed = match runner.reason_to_end(rest) {
-                None => 0,
-                Some(text) => {
-                    runner.emit(&Event::Notice { text })?;
-                    rest.iter().take_while(|phase| !matches!(phase, Phase::Tta(_))).count()
-                }
-            };
-            runner.tracker.progress.done += 1 + passed;
-            continue;
-        }
         if runner.learner.unfinished.is_none() {
             let number = runner.tracker.progress.done + 1;
             runner.emit(&Event::PhaseStarted(PhaseStarted { number, phase: phase.clone() }))?;
@@ -93,7 +81,7 @@ pub(crate) fn run_recipe<B: Backbone>(
             Phase::Train(train) => runner.train(train)?,
             Phase::LogisticRegression(settings) => runner.logistic_regression(settings)?,
             Phase::Resize { size } => runner.learner.set_size(*size)?,
-            Phase::EndUnlessPromising => {}
+            Phase::EndUnlessPromising => runner.end_unless_promising(recipe)?,
             Phase::Tta(tta) => views = runner.predict_views(*tta)?,
         }
         runner.tracker.progress = Progress {
@@ -215,29 +203,45 @@ impl<B: Backbone> Runner<'_, B> {
         self.tracker.write_checkpoint_of(self.learner)
     }
 
-    /// Why the rest of a recipe is left out, if it is: it trains all layers, and promises nothing.
-    fn reason_to_end(&self, rest: &[Phase]) -> Option<String> {
+    /// Passes over the rest of a recipe, but for test-time augmentation, unless it promises a gain.
+    fn end_unless_promising(&mut self, recipe: &Recipe) -> Result<()> {
+        let rest = &recipe.phases[self.tracker.progress.done + 1..];
+        let (goes_on, reason) = self.is_promising(rest);
+        if !goes_on {
+            let passed = rest.iter().take_while(|phase| !matches!(phase, Phase::Tta(_))).count();
+            self.tracker.progress.done += passed;
+        }
+        self.emit(&Event::Decision { goes_on, reason })
+    }
+
+    /// Whether to train all layers, and why.
+    fn is_promising(&self, rest: &[Phase]) -> (bool, String) {
         let (photos, classes) = (self.learner.data().train_len(), self.learner.data().classes().len());
         let per_class = photos / classes.max(1);
         if per_class < PROMISING_PHOTOS {
-            return Some(format!(
-                "all layers are not trained: that seldom pays with fewer than {PROMISING_PHOTOS} training photos of each \
-                 class, and these are {per_class} on average"
-            ));
+            let text = format!(
+                "no: that seldom pays with fewer than {PROMISING_PHOTOS} training photos of each class, and these are \
+                 {per_class} on average"
+            );
+            return (false, text);
         }
-        let gain = self.tracker.progress.depth_gain.unwrap_or(0.0);
+        let Some(gain) = self.tracker.progress.depth_gain else {
+            return (false, "no: features of several depths were not compared".to_owned());
+        };
+        let found = format!(
+            "features of earlier layers lower the log loss in cross-validation by {:.0} %",
+            100.0 * gain.max(0.0)
+        );
         if gain < PROMISING_GAIN {
-            return Some(format!(
-                "all layers are not trained: these photos are much like ImageNet's, which the backbone knows. (Features of \
-                 its earlier layers lower the log loss in cross-validation by {:.0} %; from {:.0} % on, training all layers \
-                 pays.)",
-                100.0 * gain.max(0.0),
+            let text = format!(
+                "no, the pretrained features suit these photos: {found}, and it seldom pays below {:.0} %",
                 100.0 * PROMISING_GAIN
-            ));
+            );
+            return (false, text);
         }
         match self.learner.check_memory(&Recipe::from(rest.to_vec()), 0) {
-            Err(error @ Error::Memory { .. }) => Some(format!("all layers are not trained: {error}")),
-            _ => None,
+            Err(error @ Error::Memory { .. }) => (false, format!("no: {error}")),
+            _ => (true, format!("yes, these photos are unlike those of the pretraining: {found}")),
         }
     }
 
@@ -252,7 +256,7 @@ impl<B: Backbone> Runner<'_, B> {
         let epochs = self.learner.inputs.processes.as_first(epochs)?;
         let text = match epochs {
             0 => format!(
-                "training all layers is left out: an epoch takes about {epoch:.0} s, and there is no time left for it"
+                "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
             ),
             _ if epochs < wanted => {
                 format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s")

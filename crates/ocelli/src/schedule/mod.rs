@@ -103,3 +103,25 @@ impl Schedule {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_epochs_have_the_same_shape_and_end_as_low() {
+        let whole: Schedule = OneCycle::epochs(8).div(5.0).into();
+        assert_eq!(whole.within(8), whole);
+        let short = whole.within(3);
+        assert_eq!(short.epochs(), 3);
+        for (step, of_whole) in [(0, 0), (15, 40), (29, 79)] {
+            let (short, whole) = (short.at(step, 10).lr_factor, whole.at(of_whole, 10).lr_factor);
+            assert!((short - whole).abs() < 0.03, "{short} and {whole} at {step}");
+        }
+        assert_eq!(whole.within(0).epochs(), 1);
+        // Whole cycles, of 1, 2 and 4 epochs.
+        let cycles: Schedule = Sgdr::cycles(3).mult(2).into();
+        let epochs = [0, 1, 2, 3, 4, 6, 7, 100].map(|epochs| cycles.within(epochs).epochs());
+        assert_eq!(epochs, [1, 1, 1, 3, 3, 3, 7, 7]);
+    }
+}
