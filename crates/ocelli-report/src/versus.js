@@ -14,6 +14,8 @@ section("difference", "Difference",
   element("p", {}, better === null ? "Both predict the same number of images correctly." : p < 0.05
     ? `${better} is better: if both were equally good, a difference at least as large would be seen with probability ${probability} (McNemar's exact test).`
     : `No significant difference: even if both were equally good, one at least as large would be seen with probability ${probability} (McNemar's exact test).`),
+  comparison.corrected.some((one) => one) ? element("p", {}, "Corrected for choosing the best epoch by these images, accuracy is "
+    + [first, second].map((name, place) => { const one = comparison.corrected[place]; return `${name}: ${one ? `${fixed(one.value)} (95 % CI ${fixed(one.interval[0])}–${fixed(one.interval[1])})` : "as it was, nothing was chosen"}`; }).join("; ") + ".") : "",
   element("div", { class: "columns" },
     table("Images by correctness", [
       { name: "", value: (row) => row[0] },

@@ -170,7 +170,7 @@ fn a_short_time_makes_images_smaller_and_leaves_out_what_does_not_fit() {
     }
     let mut run = Run::prepare(&config, &env(&folder.path().join("run"))).unwrap();
     let size = run.learner().data().size();
-    assert!(size == 224 || size % 32 == 0 && size >= 64, "{size}");
+    assert!(size == 224 || size.is_multiple_of(32) && size >= 64, "{size}");
     assert_eq!(run.settings().size, size);
     let texts = texts(&mut run);
     run.run().unwrap();

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 
 use ocelli::event::PhaseStarted;
 use ocelli::{
-    CurveShape, EpochRecord, Event, Freezing, LrRule, LrSuggestion, Observer, Phase, Result, SuggestedLrs,
-    TrainPhase, Tta, TtaViews,
+    CurveShape, EpochRecord, Event, Freezing, LrChoice, LrRule, LrSuggestion, Observer, Phase, Result,
+    SuggestedLrs, TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -58,7 +58,7 @@ impl Terminal {
                 "it takes most of the time, and helps where photos are unlike those of the pretraining",
             ),
             Phase::Resize { size } => {
-                (format!("{size} px"), "progressive resizing: larger images show more detail")
+                (format!("{size} px"), "larger images show more detail, smaller ones are quicker to train on")
             }
             Phase::Tta(Tta { views: TtaViews::Random(views), .. }) => (
                 format!("test-time augmentation, {views} views and the plain one"),
@@ -168,7 +168,12 @@ fn train_name(train: &TrainPhase) -> String {
 fn purpose(train: &TrainPhase) -> &'static str {
     let plain = matches!(train.freezing, Freezing::Cached { augmented_copies: 0, .. });
     match (train.freezing.frozen(), plain) {
-        (0, _) => "fine-tunes all layers, earlier ones at lower learning rates",
+        (0, _) => match train.lr {
+            LrChoice::Fixed(rates) if rates.0.iter().all(|rate| *rate == rates.head()) => {
+                "fine-tunes all layers"
+            }
+            _ => "fine-tunes all layers, earlier ones at lower learning rates",
+        },
         (GROUPS_BEFORE_HEAD, true) => "a new head on the features of the pretrained layers",
         (GROUPS_BEFORE_HEAD, false) => "the head on augmented images: learns what to ignore",
         _ => "fine-tunes the later layers on the features of the earlier ones",

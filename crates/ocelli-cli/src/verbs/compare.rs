@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ocelli::interpret::Flip;
-use ocelli::{Proportion, photos_of_run};
+use ocelli::{CorrectedEstimate, Proportion, photos_of_run};
 use ocelli_report::compare_runs;
 
 use crate::errors::Failure;
@@ -54,8 +54,17 @@ impl Compare {
         }
         let names = [&self.first, &self.second].map(|run| shown(run.display()));
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-        for (run, correct) in names.iter().zip([comparison.first, comparison.second]) {
+        let corrected = &comparison.corrected;
+        for ((run, correct), corrected) in
+            names.iter().zip([comparison.first, comparison.second]).zip(corrected)
+        {
             println!("{run:width$}   {}", accuracy(correct));
+            if let Some(CorrectedEstimate { value, epochs, interval: (low, high), .. }) = corrected {
+                println!(
+                    "{:width$}   corrected {value:.4}  95 % CI {low:.4}–{high:.4}   for choosing the best of {epochs} epochs",
+                    ""
+                );
+            }
         }
         if comparison.only_first + comparison.only_second > 0 {
             println!(
@@ -80,6 +89,11 @@ impl Compare {
             value => format!("p = {value:.4}"),
         };
         println!("\nMcNemar's exact test: {probability}, the difference is {verdict}");
+        if comparison.p_value < 0.05 && comparison.holds_corrected() == Some(false) {
+            println!(
+                "but it may come from choosing epochs by these images: with that corrected, it is not in the same direction"
+            );
+        }
         println!("page  {}", shown(out.path().display()));
         Ok(())
     }

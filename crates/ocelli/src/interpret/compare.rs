@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Interpretation;
 use crate::error::{Error, Result};
+use crate::metric::choice::CorrectedEstimate;
 use crate::metric::paired::mcnemar;
 use crate::metric::proportion::Proportion;
 
@@ -33,6 +34,24 @@ pub struct Comparison {
     pub only_second: usize,
     /// Images of the same id in both whose files differ, which are not compared.
     pub other_files: usize,
+    /// The accuracy of each, corrected for choosing the best of several epochs by these images; `None` where nothing
+    /// was chosen by them, or by another metric.
+    pub corrected: [Option<CorrectedEstimate>; 2],
+}
+
+impl Comparison {
+    /// Whether the one that is better on these images is better, too, where the choice of each one's epoch is corrected
+    /// for; `None` where nothing is to be corrected.
+    pub fn holds_corrected(&self) -> Option<bool> {
+        if self.corrected.iter().all(Option::is_none) {
+            return None;
+        }
+        let [first, second] =
+            [(0, self.first), (1, self.second)].map(|(index, plain): (usize, Proportion)| {
+                self.corrected[index].as_ref().map_or(plain.value(), |corrected| corrected.value)
+            });
+        Some((second - first) * (self.second.value() - self.first.value()) > 0.0)
+    }
 }
 
 /// The digests of images' files, by the images' ids, as far as they are known.
@@ -123,6 +142,7 @@ impl Interpretation {
             only_first: self.len() - same_id,
             only_second: other.len() - same_id,
             other_files,
+            corrected: [None, None],
             both_right,
             both_wrong,
             right_to_wrong: lost,

@@ -223,11 +223,17 @@ impl FinishedRun {
     /// [`Error::NotComparable`] where the classes differ, no image is in both, or an image has different labels.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
         let (one, two) = (self.labelled_predictions()?, other.labelled_predictions()?);
-        one.compare_files(&two, [&self.digests()?, &other.digests()?]).map_err(|error| Error::NotComparable {
+        let compared = one.compare_files(&two, [&self.digests()?, &other.digests()?]);
+        let mut compared = compared.map_err(|error| Error::NotComparable {
             first: self.folder.clone(),
             second: other.folder.clone(),
             reason: Box::new(error),
-        })
+        })?;
+        compared.corrected = [self, other].map(|run| {
+            let corrected = run.finished.as_ref().and_then(|finished| finished.corrected);
+            corrected.filter(|corrected| corrected.metric == Metric::Accuracy)
+        });
+        Ok(compared)
     }
 
     /// The digests of the photos' files that the run began with, by their ids.

@@ -228,13 +228,16 @@ impl<B: Backbone> Runner<'_, B> {
         let Some(gain) = self.tracker.progress.depth_gain else {
             return (false, "no: features of several depths were not compared".to_owned());
         };
-        let found = format!(
-            "features of earlier layers lower the log loss in cross-validation by {:.0} %",
-            100.0 * gain.max(0.0)
-        );
+        let found = match gain {
+            ..0.005 => "features of earlier layers do not lower the log loss in cross-validation".to_owned(),
+            _ => format!(
+                "features of earlier layers lower the log loss in cross-validation by {:.0} %",
+                100.0 * gain
+            ),
+        };
         if gain < PROMISING_GAIN {
             let text = format!(
-                "no, the pretrained features suit these photos: {found}, and it seldom pays below {:.0} %",
+                "no, the pretrained features suit these photos: {found}; it seldom pays below {:.0} %",
                 100.0 * PROMISING_GAIN
             );
             return (false, text);

@@ -174,6 +174,7 @@ struct RecipeFlags {
     #[arg(long, value_name = "N", value_parser = epochs)]
     head_epochs: Option<usize>,
     /// Epochs of the head on augmented images
+    #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = epochs)]
     augmented_epochs: Option<usize>,
     /// Epochs of all layers, in one cycle; 0 skips them
