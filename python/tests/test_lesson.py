@@ -33,5 +33,9 @@ def test_the_lesson_runs_in_a_kernel(few_photos, tmp_path, monkeypatch):
     # Progress is one output a call, without its bar at the end.
     fits = [page for page in pages if "train loss" in page]
     assert fits and not any("<progress" in page for page in pages)
+    for cell in notebook.cells:
+        if ".fit" in cell.source:
+            shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+            assert shown.count("train loss</th>") == 1 and "<svg" in shown, "the table is not repeated below itself"
     if os.environ.get("OCELLI_NOTEBOOK"):
         nbformat.write(notebook, os.environ["OCELLI_NOTEBOOK"])
