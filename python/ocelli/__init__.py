@@ -37,6 +37,7 @@ from ocelli._errors import (
     WeightsError,
 )
 from ocelli._learner import Learner
+from ocelli._live import LivePage, watch
 from ocelli._model import Model
 from ocelli._ocelli import __version__
 from ocelli._predictions import (
@@ -84,6 +85,7 @@ __all__ = [
     "Interpretation",
     "Item",
     "Learner",
+    "LivePage",
     "LrCurve",
     "LrSuggestion",
     "MissingFileError",
@@ -107,4 +109,5 @@ __all__ = [
     "inspect",
     "register_metric",
     "register_transform",
+    "watch",
 ]

@@ -31,6 +31,8 @@ def register_metric(
         The name, for `learner.keep_best(name)`, `learner.measure(name)` and `predictions.estimate(name)`.
     """
 
+    _called(function)
+
     def computed(probabilities: bytearray, targets: Sequence[int], classes: int, is_multi_label: bool) -> float:
         import numpy as np
 
@@ -62,6 +64,8 @@ def register_transform(
         The name.
     """
 
+    _called(function)
+
     def changed(pixels: bytearray, size: int, seed: int) -> None:
         import numpy as np
 
@@ -77,3 +81,8 @@ def register_transform(
 
     _ocelli.register_transform(name, changed)
     return name
+
+
+def _called(function: Callable[..., Any]) -> None:
+    if not callable(function):
+        raise TypeError(f"function is of the type {type(function).__name__}; it must be a function of arrays")

@@ -31,10 +31,13 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     if not rows:
         return "<p>(empty)</p>"
     columns = list(rows[0])
-    head = "".join(f"<th style='text-align:left'>{_text(name)}</th>" for name in columns)
+    sides = [
+        "right" if any(isinstance(row.get(name), (int, float)) for row in rows) else "left" for name in columns
+    ]
+    head = "".join(f"<th style='text-align:{side}'>{_text(name)}</th>" for name, side in zip(columns, sides))
     lines = []
     for row in rows:
-        cells = ((row.get(name), "right" if isinstance(row.get(name), (int, float)) else "left") for name in columns)
+        cells = zip((row.get(name) for name in columns), sides)
         lines.append("".join(f"<td style='text-align:{side}'>{_text(value)}</td>" for value, side in cells))
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -73,8 +76,10 @@ def _curve(title: str, lines: Mapping[str, Sequence[float | None]]) -> str:
     values = [value for line in lines.values() for value in line if value is not None and value == value]
     if not values:
         return ""
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
+    lowest, highest = min(values), max(values)
+    # A line without change is drawn in the middle.
+    low, high = (lowest, highest) if highest > lowest else (lowest - 0.5, highest + 0.5)
+    span = high - low
     count = max(len(line) for line in lines.values())
 
     def x(index: int) -> float:
@@ -86,8 +91,10 @@ def _curve(title: str, lines: Mapping[str, Sequence[float | None]]) -> str:
     parts = [
         f"<svg width='{width}' height='{height}' role='img' aria-label='{html.escape(title)}' font-size='11' "
         "fill='currentColor' style='font-family:sans-serif'>",
-        f"<text x='{left - 4}' y='{y(high) + 4}' text-anchor='end'>{high:.3g}</text>",
-        f"<text x='{left - 4}' y='{y(low) + 4}' text-anchor='end'>{low:.3g}</text>",
+        *(
+            f"<text x='{left - 4}' y='{y(value) + 4}' text-anchor='end'>{value:.3g}</text>"
+            for value in sorted({lowest, highest})
+        ),
         f"<text x='{left}' y='{height - 6}'>1</text>",
         f"<text x='{width - 10}' y='{height - 6}' text-anchor='end'>{count}</text>",
         f"<path d='M{left} {top}V{height - bottom}H{width - 10}' fill='none' stroke='currentColor' opacity='.4'/>",
@@ -102,7 +109,7 @@ def _curve(title: str, lines: Mapping[str, Sequence[float | None]]) -> str:
     return "".join(parts) + "</svg>"
 
 
-def history(records: Sequence[EpochRecord]) -> str:
+def history(records: Sequence[EpochRecord], with_table: bool = True) -> str:
     """Curves of losses and accuracy, and the table."""
     from ocelli._records import _shown
 
@@ -115,7 +122,7 @@ def history(records: Sequence[EpochRecord]) -> str:
     charts += _curve("losses by epoch", losses)
     if any(each.accuracy is not None for each in records):
         charts += _curve("accuracy by epoch", {"accuracy": [each.accuracy for each in records]})
-    return f"<div>{charts}</div>{table(_shown(records))}"
+    return f"<div>{charts}</div>" + (table(_shown(records)) if with_table else "")
 
 
 def _pictures(paths: Sequence[Any]) -> list[str]:
@@ -124,7 +131,9 @@ def _pictures(paths: Sequence[Any]) -> list[str]:
 
 
 def _tile(picture: str, caption: str) -> str:
-    image = f"<img src='{picture}' alt='' style='max-width:{_SIDE}px;max-height:{_SIDE}px'>" if picture else "(unreadable)"
+    # Captions of a row stand at one height.
+    style = f"width:{_SIDE}px;height:{_SIDE}px;object-fit:contain;object-position:0 100%"
+    image = f"<img src='{picture}' alt='' style='{style}'>" if picture else "(unreadable)"
     return (
         f"<figure style='display:inline-block;vertical-align:top;width:{_SIDE}px;margin:4px;font-size:11px;"
         f"overflow-wrap:anywhere'>{image}<figcaption>{caption}</figcaption></figure>"

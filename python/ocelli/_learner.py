@@ -8,10 +8,11 @@ from typing import Any
 from ocelli import _ocelli
 from ocelli._data import ImageData
 from ocelli._errors import SettingError
+from ocelli._live import LivePage, of_learner, shown
 from ocelli._model import Model
 from ocelli._predictions import Interpretation, Predictions
 from ocelli._progress import Observers
-from ocelli._recipe import Recipe
+from ocelli._recipe import Recipe, recipe_value
 from ocelli._records import EpochRecord, History, LrCurve, record
 from ocelli._settings import LearningRate, PathLike, number, train_options, whole
 
@@ -27,11 +28,12 @@ class Learner:
     with `KeyboardInterrupt`; `resume` then continues to the same result, to the bit, as without the interruption.
     """
 
-    __slots__ = ("_learner", "_observers", "_options")
+    __slots__ = ("_learner", "_observers", "_options", "_page")
 
     _learner: _ocelli.Learner
     _observers: Observers
     _options: dict[str, Any]
+    _page: LivePage | None
 
     def __init__(self) -> None:
         raise TypeError("make a learner with Learner.pretrained")
@@ -61,6 +63,7 @@ class Learner:
         made._learner = _ocelli.Learner.pretrained(arch, _data(data), weights, cache)
         made._observers = Observers(progress)
         made._options = {}
+        made._page = None
         if precision is not None:
             made._learner.set_precision(precision)
         return made
@@ -120,16 +123,16 @@ class Learner:
         """Trains as fastai 2's `fine_tune` does: one epoch of the head, then `epochs` epochs of all layers."""
         epochs = whole("epochs", epochs)
         with self._observers as on_event:
-            return History._of(self._learner.fine_tune(epochs, on_event))
+            return History._of(self._learner.fine_tune(epochs, on_event), self._observers.cell())
 
     def resume(self) -> History:
         """Continues a fit that Ctrl-C, a callback or an error has ended; empty if there is none."""
         with self._observers as on_event:
-            return History._of(self._learner.resume(on_event))
+            return History._of(self._learner.resume(on_event), self._observers.cell())
 
     def _fit(self, lr: LearningRate, schedule: dict[str, Any]) -> History:
         with self._observers as on_event:
-            return History._of(self._learner.fit(lr, schedule, on_event))
+            return History._of(self._learner.fit(lr, schedule, on_event), self._observers.cell())
 
     def run_recipe(self, recipe: Recipe | str) -> Predictions:
         """Runs a recipe, and keeps the best weights of all phases.
@@ -142,8 +145,9 @@ class Learner:
         """
         if isinstance(recipe, str):
             recipe = Recipe(recipe, size=self.data.size, augmented=self.data._data.augmentation is not None)
+        value = recipe_value(recipe)
         with self._observers as on_event:
-            return Predictions(self._learner.run_recipe(recipe._value, on_event))
+            return Predictions(self._learner.run_recipe(value, on_event))
 
     def lr_find(
         self, *, start_lr: LearningRate = 1e-5, end_lr: float = 10.0, steps: int = 100, batch_size: int | None = None
@@ -331,6 +335,24 @@ class Learner:
     def set_size(self, size: int) -> None:
         """Changes the image size in pixels, with the same images."""
         self._learner.set_size(whole("size", size))
+
+    def watch(
+        self, folder: PathLike | None = None, *, port: int = 0, browser: bool | None = None
+    ) -> LivePage:
+        """Shows what this learner has done, and does from now on, on a page in a browser.
+
+        Curves, predictions for a few validation photos, and where the time goes, grow with each epoch; a call can be stopped
+        there. The page is there as long as the learner, or until it is closed.
+
+        Args:
+            folder: A new folder to record in, to be kept. Default: a temporary one.
+            port: The port; 0: a free one.
+            browser: Whether the page is opened in a browser. Default: where there is a screen, except in notebooks, which
+                show a link.
+        """
+        if self._page is None or not self._page.is_open:
+            self._page = of_learner(self._learner, folder, port)
+        return shown(self._page, browser)
 
     def observe(self, callback: Callback) -> None:
         """Adds a callback that receives events of later calls as dictionaries, on the thread that calls.

@@ -11,7 +11,7 @@ from ocelli._arrays import floats
 from ocelli._errors import Error, SettingError
 from ocelli._images import empty, is_one, prepared, several
 from ocelli._predictions import Prediction
-from ocelli._settings import PathLike, whole
+from ocelli._settings import PathLike, number, whole
 
 if TYPE_CHECKING:
     from ocelli._arrays import Floats
@@ -180,11 +180,11 @@ class Model:
 
     def min_probability(self, probability: float) -> Model:
         """The model that predicts no class where the most probable one has a lower probability than this, 0 to 1."""
-        return self._of(self._model.min_probability(float(probability)))
+        return self._of(self._model.min_probability(number("min_probability", probability)))
 
     def with_thresholds(self, thresholds: Sequence[float]) -> Model:
         """The model with the threshold of each class, for multi-label models."""
-        return self._of(self._model.with_thresholds([float(each) for each in thresholds]))
+        return self._of(self._model.with_thresholds([number("thresholds", each) for each in thresholds]))
 
     def threads(self, threads: int) -> Model:
         """The model with this number of decoding threads; 0: one per core."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ocelli import _ocelli
 from ocelli._arrays import Table, floats
 from ocelli._records import Estimate
-from ocelli._settings import PathLike, whole
+from ocelli._settings import PathLike, number, whole
 
 if TYPE_CHECKING:
     from ocelli._arrays import Floats
@@ -247,7 +247,7 @@ class Predictions:
 
     def best_thresholds(self, beta: float = 1.0) -> list[float]:
         """For multi-label data, the threshold of each class at which its F-score of this beta is highest."""
-        return self._named.best_thresholds(float(beta))
+        return self._named.best_thresholds(number("beta", beta))
 
     def interpret(self) -> Interpretation:
         """What is right and wrong, and where."""

@@ -38,6 +38,14 @@ def in_notebook() -> bool:
     return getattr(shell, "kernel", None) is not None
 
 
+def cell() -> int | None:
+    """The number of the run of the notebook's current cell."""
+    if not in_notebook():
+        return None
+    number: int | None = getattr(sys.modules["IPython"].get_ipython(), "execution_count", None)
+    return number
+
+
 class Observers:
     """The callbacks of a learner or a run, and whether progress is shown. As a context, one call's receiver of events."""
 
@@ -52,6 +60,10 @@ class Observers:
         if not callable(callback):
             raise TypeError(f"a callback is a function of an event; this is of the type {type(callback).__name__}")
         self._callbacks.append(callback)
+
+    def cell(self) -> int | None:
+        """The run of a notebook's cell in which progress is shown, if it is."""
+        return None if self._progress is False else cell()
 
     def _display(self) -> _Notebook | _Terminal | None:
         if self._progress is False:

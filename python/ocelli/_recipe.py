@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ocelli import _ocelli
+from ocelli._errors import SettingError
 from ocelli._settings import LearningRate, whole
 
 
@@ -86,3 +87,16 @@ def _phase(phase: dict[str, Any]) -> str:
     kind = phase["phase"]
     details = ", ".join(f"{name} {value}" for name, value in phase.items() if name != "phase")
     return f"{kind}: {details}" if details else str(kind)
+
+
+def recipe_value(recipe: object) -> dict[str, Any]:
+    """The value of a recipe."""
+    if isinstance(recipe, Recipe):
+        return recipe._value
+    expected = "a Recipe, or the name of a preset"
+    raise SettingError(
+        f"recipe is of the type {type(recipe).__name__}; it must be {expected}",
+        name="recipe",
+        value=type(recipe).__name__,
+        expected=expected,
+    )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ocelli import _ocelli
 from ocelli._arrays import Table
+from ocelli._text import Rounded
 
 
 class Estimate(NamedTuple):
@@ -64,9 +65,14 @@ def record(found: dict[str, Any]) -> EpochRecord:
 class History(list[EpochRecord]):
     """The records of epochs, in order."""
 
+    _cell: int | None = None
+    """The run of a notebook's cell in which progress has shown these records as a table."""
+
     @classmethod
-    def _of(cls, records: Iterable[dict[str, Any]]) -> History:
-        return cls(record(each) for each in records)
+    def _of(cls, records: Iterable[dict[str, Any]], cell: int | None = None) -> History:
+        made = cls(record(each) for each in records)
+        made._cell = cell
+        return made
 
     def to_table(self) -> Table:
         """One row per epoch, with a column for each metric."""
@@ -91,8 +97,10 @@ class History(list[EpochRecord]):
 
     def _repr_html_(self) -> str:
         from ocelli._html import history
+        from ocelli._progress import cell
 
-        return history(self)
+        # The table stands right above.
+        return history(self, with_table=self._cell is None or self._cell != cell())
 
 
 def _shown(records: Iterable[EpochRecord]) -> Table:
@@ -104,7 +112,7 @@ def _shown(records: Iterable[EpochRecord]) -> Table:
             row |= {"valid loss": each.valid_loss, "accuracy": each.accuracy}
         row |= each.metrics
         row["lr"] = each.learning_rates[-1]
-        row["seconds"] = round(each.seconds, 1)
+        row["seconds"] = Rounded(each.seconds)
         rows.append(row)
     return rows
 

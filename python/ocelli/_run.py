@@ -8,10 +8,11 @@ from typing import Any
 
 from ocelli import _ocelli
 from ocelli._errors import SettingError
+from ocelli._live import LivePage, shown, watch
 from ocelli._model import Model
 from ocelli._predictions import Predictions
 from ocelli._progress import Observers
-from ocelli._recipe import Recipe
+from ocelli._recipe import Recipe, recipe_value
 from ocelli._records import Estimate, History
 from ocelli._settings import Augmentation, PathLike, data_settings, train_options, whole
 
@@ -87,8 +88,9 @@ class Run:
         settings: The keyword arguments of `ImageData.from_folder` and of `Learner.set_options`.
     """
 
-    __slots__ = ("_observers", "_run")
+    __slots__ = ("_observers", "_page", "_run")
 
+    _page: LivePage | None
     _run: _ocelli.Run
 
     def __init__(
@@ -117,7 +119,7 @@ class Run:
             found["augmentation"] = usual
         if isinstance(recipe, str):
             recipe = Recipe(recipe, size=side, augmented="augmentation" in found)
-        found["recipe"] = recipe._value
+        found["recipe"] = recipe_value(recipe)
         found["arch"] = arch
         found["train"] = train_options(**of_training)
         if metric is not None:
@@ -127,6 +129,7 @@ class Run:
         if table is not None:
             found["table"] = table
         self._observers = Observers(progress)
+        self._page = None
         self._run = _ocelli.Run.prepare(
             data, found, out, _cache(cache), whole("threads", threads), bool(tensorboard), "ocelli.Run"
         )
@@ -153,6 +156,7 @@ class Run:
         """
         made = cls.__new__(cls)
         made._observers = Observers(progress)
+        made._page = None
         made._run = _ocelli.Run.resume(
             folder, out, _cache(cache), whole("threads", threads), data, bool(without_changed)
         )
@@ -162,6 +166,12 @@ class Run:
         """Runs the recipe, or what is left of it, and writes the model."""
         with self._observers as on_event:
             return RunResult(self._run.run(on_event))
+
+    def watch(self, *, port: int = 0, browser: bool | None = None) -> LivePage:
+        """Shows the run on a page in a browser: see `Learner.watch`."""
+        if self._page is None or not self._page.is_open:
+            self._page = watch(self.folder, port=port, browser=False)
+        return shown(self._page, browser)
 
     def report(self, *, cache: PathLike | bool | None = None, threads: int = 0) -> Any:
         """Writes the report of the finished run into its folder: the page's file."""

@@ -20,11 +20,11 @@ def whole(name: str, value: Any) -> int:
     """A whole number; 3.0 and numpy's integers are such too."""
     try:
         found = int(value)
-        if found == value and not isinstance(value, (str, bool)) and found >= 0:
+        if found == value and not isinstance(value, (str, bool)) and 0 <= found < 1 << 64:
             return found
     except (TypeError, ValueError, OverflowError):
         pass
-    expected = "a whole number from 0 on"
+    expected = "a whole number from 0 to 2^64 - 1"
     raise SettingError(f"{name} is {value!r}; it must be {expected}", name=name, value=repr(value), expected=expected)
 
 

@@ -6,10 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
+class Rounded(float):
+    """A number that is shown with one decimal."""
+
+
 def number(value: Any) -> str:
     """A value in a table: four decimals, or as many digits as a small number needs."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Rounded):
+        return f"{value:.1f}"
     if isinstance(value, float):
         if value != value:
             return "NaN"

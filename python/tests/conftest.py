@@ -1,6 +1,7 @@
 """The sample pictures, a learner on them, and its model."""
 
 import pathlib
+import shutil
 
 import pytest
 
@@ -19,10 +20,27 @@ def data(photos):
     return ocelli.ImageData.from_folder(photos, size=32)
 
 
+@pytest.fixture(scope="session")
+def few_photos(photos, tmp_path_factory):
+    """A quarter of them, where it does not matter what is learned."""
+    place = tmp_path_factory.mktemp("few") / "photos"
+    for folder in photos.iterdir():
+        (place / folder.name).mkdir(parents=True)
+        for file in sorted(folder.iterdir())[::4]:
+            shutil.copyfile(file, place / folder.name / file.name)
+    return place
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """Features that all learners of a session share."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def learner(data):
-    """A new learner on cached features, which takes a second."""
-    learner = ocelli.Learner.pretrained("efficientnet_lite0", data)
+def learner(data, cache):
+    """A new learner on cached features."""
+    learner = ocelli.Learner.pretrained("efficientnet_lite0", data, cache=cache)
     learner.cache_features()
     return learner
 

@@ -29,8 +29,8 @@ def test_pages_have_code():
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs(page, photos, tmp_path):
-    shutil.copytree(photos, tmp_path / "photos")
+def test_the_code_of_a_page_runs(page, photos, few_photos, tmp_path):
+    shutil.copytree(few_photos, tmp_path / "photos")
     for name, of in [("garden.jpg", "food-and-drink"), ("sky.jpg", "flags")]:
         # What a file is is found out by its content.
         shutil.copyfile(sorted((photos / of).iterdir())[0], tmp_path / name)

@@ -69,9 +69,9 @@ def test_the_finder_leaves_the_learner_as_it_was(learner):
     assert curve.to_svg().startswith("<svg")
 
 
-def test_a_callback_stops_and_resume_goes_on_to_the_same_numbers(photos):
+def test_a_callback_stops_and_resume_goes_on_to_the_same_numbers(data, cache):
     def started():
-        learner = ocelli.Learner.pretrained("efficientnet_lite0", ocelli.ImageData.from_folder(photos, size=32))
+        learner = ocelli.Learner.pretrained("efficientnet_lite0", data, cache=cache)
         learner.cache_features()
         return learner
 
@@ -125,12 +125,12 @@ def test_a_learner_does_one_thing_at_a_time(learner):
     assert seen
 
 
-def test_learners_train_in_threads(data, learner):
+def test_learners_train_in_threads(data, learner, cache):
     expected = [each.valid_loss for each in learner.fit(2, 1e-2)]
     found = {}
 
     def train(number):
-        other = ocelli.Learner.pretrained("efficientnet_lite0", data)
+        other = ocelli.Learner.pretrained("efficientnet_lite0", data, cache=cache)
         other.cache_features()
         found[number] = [each.valid_loss for each in other.fit(2, 1e-2)]
 
@@ -142,9 +142,9 @@ def test_learners_train_in_threads(data, learner):
     assert list(found.values()) == [expected] * 3
 
 
-def test_options_change_training(data):
+def test_options_change_training(data, cache):
     def loss(**options):
-        learner = ocelli.Learner.pretrained("efficientnet_lite0", data)
+        learner = ocelli.Learner.pretrained("efficientnet_lite0", data, cache=cache)
         learner.cache_features()
         learner.set_options(**options)
         return learner.fit(1, 1e-3)[0].valid_loss

@@ -10,10 +10,11 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 
-def test_the_lesson_runs_in_a_kernel(photos, tmp_path, monkeypatch):
+def test_the_lesson_runs_in_a_kernel(few_photos, tmp_path, monkeypatch):
     pytest.importorskip("ipykernel")
-    monkeypatch.setenv("OCELLI_PHOTOS", str(photos))
-    monkeypatch.setenv("OCELLI_SIZE", "32")
+    # Other photos, such as those of cats and dogs, by hand.
+    for name, value in [("OCELLI_PHOTOS", str(few_photos)), ("OCELLI_SIZE", "32")]:
+        monkeypatch.setenv(name, os.environ.get(name, value))
     notebook = nbformat.read(ROOT / "docs/lesson2.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert not any(cell.get("outputs") for cell in notebook.cells), "it is kept without outputs"
@@ -32,5 +33,9 @@ def test_the_lesson_runs_in_a_kernel(photos, tmp_path, monkeypatch):
     # Progress is one output a call, without its bar at the end.
     fits = [page for page in pages if "train loss" in page]
     assert fits and not any("<progress" in page for page in pages)
+    for cell in notebook.cells:
+        if ".fit" in cell.source:
+            shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+            assert shown.count("train loss</th>") == 1 and "<svg" in shown, "the table is not repeated below itself"
     if os.environ.get("OCELLI_NOTEBOOK"):
         nbformat.write(notebook, os.environ["OCELLI_NOTEBOOK"])

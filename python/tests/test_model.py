@@ -111,6 +111,24 @@ def test_features(photos, model):
     assert np.unique(features, axis=0).shape[0] == 4
 
 
+def test_arrays_are_shared_without_copies(photos, model):
+    files = sorted(photos.glob("flags/*.png"))[:3]
+    for array in (model.features(files), model.features(files[0]), model.predict_proba(files)):
+        shared = np.from_dlpack(array)
+        assert np.shares_memory(shared, array) and (shared == array).all()
+        # PyTorch takes only what may be written to.
+        assert array.flags.writeable
+
+
+def test_torch_takes_features(photos, model):
+    torch = pytest.importorskip("torch")
+    features = model.features(sorted(photos.glob("flags/*.png"))[:3])
+    tensor = torch.from_dlpack(features)
+    assert tensor.shape == (3, 2560) and tensor.data_ptr() == features.ctypes.data
+    pixels = torch.full((8, 9, 3), 90, dtype=torch.uint8)
+    assert (model.predict(pixels).probabilities == model.predict(pixels.numpy()).probabilities).all()
+
+
 def test_errors_can_be_returned_in_place(flag, tmp_path, model):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")

@@ -13,13 +13,13 @@ from test_model import command
 QUICK = {"recipe": ocelli.Recipe("quick", size=32, head_epochs=3), "size": 32, "cache": False}
 
 
-def test_a_run_is_that_of_the_command(photos, tmp_path):
-    run = ocelli.Run(photos, out=tmp_path / "module", **QUICK)
+def test_a_run_is_that_of_the_command(few_photos, tmp_path):
+    run = ocelli.Run(few_photos, out=tmp_path / "module", **QUICK)
     result = run.run()
     assert result.model_path == tmp_path / "module/model.safetensors"
     environment = os.environ | {"OCELLI_CACHE": str(tmp_path / "cache")}
     flags = ["--recipe", "quick", "--size", "32", "--head-epochs", "3", "--quiet"]
-    done = command("train", photos, *flags, "--out", tmp_path / "command", env=environment)
+    done = command("train", few_photos, *flags, "--out", tmp_path / "command", env=environment)
     assert done.returncode == 0, done.stderr
     models = [ocelli.Model.load(tmp_path / name) for name in ("module", "command")]
     assert models[0]._model.digest == models[1]._model.digest
@@ -35,12 +35,12 @@ def test_a_run_is_that_of_the_command(photos, tmp_path):
     with pytest.raises(ocelli.RunError, match="is finished"):
         ocelli.Run.resume(tmp_path / "module")
     with pytest.raises(ocelli.RunError, match="not empty"):
-        ocelli.Run(photos, out=tmp_path / "module", **QUICK)
+        ocelli.Run(few_photos, out=tmp_path / "module", **QUICK)
 
 
-def test_a_run_that_a_callback_stops_is_resumed_to_the_same_model(photos, tmp_path):
-    whole = ocelli.Run(photos, out=tmp_path / "whole", **QUICK).run()
-    run = ocelli.Run(photos, out=tmp_path / "stopped", **QUICK)
+def test_a_run_that_a_callback_stops_is_resumed_to_the_same_model(few_photos, tmp_path):
+    whole = ocelli.Run(few_photos, out=tmp_path / "whole", **QUICK).run()
+    run = ocelli.Run(few_photos, out=tmp_path / "stopped", **QUICK)
     run.observe(lambda event: not (event["event"] == "epoch" and event["epoch"] == 2))
     with pytest.raises(ocelli.Stopped):
         run.run()
@@ -53,7 +53,7 @@ def test_a_run_that_a_callback_stops_is_resumed_to_the_same_model(photos, tmp_pa
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no such signal")
 @pytest.mark.parametrize("kind", ["run", "learner"])
-def test_ctrl_c_stops_after_the_step(photos, tmp_path, kind):
+def test_ctrl_c_stops_after_the_step(few_photos, tmp_path, kind):
     """The interpreter goes on, with KeyboardInterrupt; a run has a checkpoint, and a learner its unfinished fit."""
     code = """
         import os, signal, sys, ocelli
@@ -84,7 +84,7 @@ def test_ctrl_c_stops_after_the_step(photos, tmp_path, kind):
         go_on()
         print("finished")
     """
-    arguments = [sys.executable, "-c", textwrap.dedent(code), photos, tmp_path / "run", kind]
+    arguments = [sys.executable, "-c", textwrap.dedent(code), few_photos, tmp_path / "run", kind]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines() == ["interrupted after 2", "finished"], done.stdout + done.stderr
     assert done.returncode == 0

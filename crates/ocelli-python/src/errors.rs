@@ -68,6 +68,16 @@ pub fn unreadable(py: Python<'_>, name: &str, value: String, reason: &str) -> Py
     )
 }
 
+/// A file or a folder that cannot be used.
+pub fn of_file(py: Python<'_>, text: &str, path: &Path, source: &io::Error) -> PyErr {
+    exception(py, io_class(source), text, &Details { path: Some(path), ..Details::default() })
+}
+
+/// An error without a class of its own.
+pub fn other(py: Python<'_>, text: &str) -> PyErr {
+    exception(py, "Error", text, &Details::default())
+}
+
 /// The exception of an error.
 pub fn raised(py: Python<'_>, error: &Error) -> PyErr {
     let (class, details) = class_of(error);

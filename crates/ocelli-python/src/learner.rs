@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::data::ImageData;
 use crate::errors;
 use crate::interpretation::Interpretation;
+use crate::live::LivePage;
 use crate::model::Model;
 use crate::settings::tta;
 use crate::values::{learning_rates, named, of_plain, plain};
@@ -171,6 +172,13 @@ impl Learner {
             let predictions = learner.tta(tta)?;
             Ok(interpretation(predictions, learner))
         })
+    }
+
+    /// Records what is done from now on in a folder, and shows it on a page.
+    fn watch(&self, py: Python<'_>, folder: PathBuf, port: u16) -> PyResult<LivePage> {
+        let path = folder.clone();
+        let recording = self.0.work(py, None, move |learner| learner.record(path))?;
+        LivePage::start(py, folder, Some(recording), port)
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {

@@ -12,6 +12,7 @@
 //! | metrics and transforms that are Python functions | `callbacks.rs` |
 //! | image data, inspection | `data.rs` |
 //! | the learner | `learner.rs` |
+//! | the live page | `live.rs` |
 //! | recipes, schedules, named settings | `settings.rs` |
 //! | runs | `run.rs` |
 //! | models, predictions, features | `model.rs` |
@@ -22,6 +23,7 @@ mod data;
 mod errors;
 mod interpretation;
 mod learner;
+mod live;
 mod model;
 mod run;
 mod settings;
@@ -49,6 +51,7 @@ fn _ocelli(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<interpretation::Interpretation>()?;
     module.add_class::<learner::Learner>()?;
     module.add_class::<learner::LrCurve>()?;
+    module.add_class::<live::LivePage>()?;
     module.add_class::<model::Model>()?;
     module.add_class::<model::Embedder>()?;
     module.add_class::<run::Run>()

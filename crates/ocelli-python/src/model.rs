@@ -32,15 +32,15 @@ const AT_ONCE: usize = 64;
 type Results<T> = Vec<ocelli::Result<T>>;
 
 /// An image in memory as the network takes it.
-fn sample(model: &ocelli::Model, image: &Image) -> ocelli::Result<Sample> {
+fn sample(model: &ocelli::Model, image: Image) -> ocelli::Result<Sample> {
     match image {
-        Image::Bytes(bytes) => model.sample(&model.decode(bytes)?),
-        Image::Pixels(width, height, rgb) => match RgbImage::new(*width, *height, rgb.clone()) {
+        Image::Bytes(bytes) => model.sample(&model.decode(&bytes)?),
+        Image::Pixels(width, height, rgb) => match RgbImage::new(width, height, rgb) {
             Some(pixels) => model.sample(&pixels),
             // The Python code has checked shape and type.
             None => Err(no_pixels()),
         },
-        Image::Path(path) => Err(Error::Photo { path: path.clone(), reason: "is a file".to_owned() }),
+        Image::Path(path) => Err(Error::Photo { path, reason: "is a file".to_owned() }),
     }
 }
 
@@ -80,9 +80,13 @@ fn in_order<T: Send>(
             watch.look()
         })?;
     }
-    for (images, indices) in memory.chunks(AT_ONCE).zip(of_memory.chunks(AT_ONCE)) {
-        let prepared: Results<Sample> = images.par_iter().map(|image| sample(model, image)).collect();
-        let (mut ready, mut of_ready) = (Vec::with_capacity(images.len()), Vec::with_capacity(images.len()));
+    let mut memory = memory.into_iter();
+    for indices in of_memory.chunks(AT_ONCE) {
+        // Each image is dropped once it is prepared.
+        let images: Vec<Image> = memory.by_ref().take(AT_ONCE).collect();
+        let prepared: Results<Sample> = images.into_par_iter().map(|image| sample(model, image)).collect();
+        let (mut ready, mut of_ready) =
+            (Vec::with_capacity(indices.len()), Vec::with_capacity(indices.len()));
         for (prepared, &index) in prepared.into_iter().zip(indices) {
             match prepared {
                 Ok(sample) => {
@@ -412,13 +416,20 @@ impl Embedder {
             &watch,
             library(py, || {
                 let mut results: Results<Vec<f32>> = Vec::with_capacity(images.len());
-                for images in images.chunks(AT_ONCE) {
+                let mut images = images.into_iter();
+                while images.len() > 0 {
+                    let some: Vec<Image> = images.by_ref().take(AT_ONCE).collect();
                     let decoded: Results<RgbImage> =
-                        images.par_iter().map(|image| self.decoded(image)).collect();
-                    let ready: Vec<RgbImage> = decoded.iter().flatten().cloned().collect();
+                        some.into_par_iter().map(|image| self.decoded(image)).collect();
+                    let mut ready = Vec::with_capacity(decoded.len());
+                    let refused: Vec<Option<Error>> = decoded
+                        .into_iter()
+                        .map(|decoded| decoded.map(|image| ready.push(image)).err())
+                        .collect();
                     let mut features = self.0.embed_images(&ready)?.into_iter();
-                    results.extend(decoded.into_iter().map(|decoded| {
-                        decoded.and_then(|_| features.next().unwrap_or_else(|| Err(no_pixels())))
+                    results.extend(refused.into_iter().map(|refused| match refused {
+                        Some(error) => Err(error),
+                        None => features.next().unwrap_or_else(|| Err(no_pixels())),
                     }));
                     if watch.look().is_break() {
                         return Err(Error::Stopped);
@@ -437,19 +448,17 @@ impl Embedder {
 }
 
 impl Embedder {
-    fn decoded(&self, image: &Image) -> ocelli::Result<RgbImage> {
+    fn decoded(&self, image: Image) -> ocelli::Result<RgbImage> {
         let needed = self.0.preprocessing().needed();
         let refused = |path: &Path, reason: String| Error::Photo { path: path.to_owned(), reason };
         match image {
             Image::Bytes(bytes) => self
                 .0
                 .decoder()
-                .decode_for(bytes, needed)
+                .decode_for(&bytes, needed)
                 .map_err(|reason| refused(Path::new("the image in memory"), reason.to_string())),
-            Image::Pixels(width, height, rgb) => {
-                RgbImage::new(*width, *height, rgb.clone()).ok_or_else(no_pixels)
-            }
-            Image::Path(path) => Ok(self.0.decoder().decode_file_for(path, needed)?),
+            Image::Pixels(width, height, rgb) => RgbImage::new(width, height, rgb).ok_or_else(no_pixels),
+            Image::Path(path) => Ok(self.0.decoder().decode_file_for(&path, needed)?),
         }
     }
 }

@@ -42,6 +42,7 @@
 //! |---|---|
 //! | how a server listens | `options.rs` |
 //! | sockets, limits of connections, the end | `server.rs`, `stream.rs` |
+//! | a server beside other work | `background.rs` |
 //! | who may ask | `guard.rs` |
 //! | what every route has: headers, log, refusals of unknown addresses | `site.rs` |
 //! | what all pages have: colours, how a server is asked | `base.css`, `base.js` |
@@ -66,6 +67,7 @@
 //! | training again, and the comparison | `clean/training.rs` |
 //! | its page | `clean/page.html` |
 
+mod background;
 mod clean;
 mod event;
 mod guard;
@@ -78,6 +80,7 @@ mod stream;
 #[cfg(feature = "watch")]
 mod watch;
 
+pub use background::Background;
 pub use clean::{Cleaning, TrainCommand};
 pub use event::{Access, Event};
 pub use options::{Error, ListenOptions, random_token};

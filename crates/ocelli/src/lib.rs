@@ -73,6 +73,7 @@
 //! | the diagnosis after each fit | `recipe/diagnosis.rs` |
 //! | how a recipe is run | `run/run_recipe.rs` |
 //! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
+//! | what a learner does, in a folder that is shown as a run | `run/recording.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
 //! | labels that are cleaned: what is listed, the table of decisions | `clean/mod.rs`, `clean/decisions_file.rs` |
 //! | events and observers | `event.rs` |
@@ -214,6 +215,7 @@ pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
 pub use run::observed::{RunSettings, RunState};
+pub use run::recording::Recording;
 pub use run::resume::Moved;
 pub use run::run_recipe::RecipeResult;
 pub use run::worker::Worker;

@@ -225,7 +225,7 @@ function receive(view, message) {
     const before = view.state?.state;
     view.state = value;
     view.heard = performance.now() - 1000 * value.idle;
-    if (before && before !== value.state) say(`The run is ${STATES[value.state]}.`);
+    if (before && before !== value.state && !value.is_learner) say(`The run is ${STATES[value.state]}.`);
     return;
   }
   view.last = id;
@@ -238,7 +238,7 @@ async function command(view, what) {
   view.pressed = what;
   view.drawSoon();
   // Before the answer, which may come after the run has stopped.
-  say(what === "stop" ? "The run is asked to stop; it writes a checkpoint after this batch." : "The run is started again.");
+  say(what !== "stop" ? "The run is started again." : view.state.is_learner ? "The call is asked to stop after this batch; resume() continues it." : "The run is asked to stop; it writes a checkpoint after this batch.");
   try {
     await ask(`${runPath(view.id)}/${what}`, { method: "POST" });
   } catch (error) {
@@ -281,13 +281,28 @@ function about(value) {
 const trainPhases = (view) => (view.state?.phases ?? []).filter((phase) => phase.kind === "train");
 const plannedEpochs = (view) => trainPhases(view).reduce((sum, phase) => sum + phase.epochs, 0);
 
+/** Whether a learner has nothing to do: its calls come one by one. */
+function isWaiting({ run, state }) {
+  if (!state.is_learner) return false;
+  const fit = run.fits.get(run.fit);
+  const last = run.epochs.at(-1);
+  return !fit || run.doing === "stopped" || (last?.fit === fit.number && last.epoch >= fit.epochs);
+}
+function stateInWords(view) {
+  const { state } = view;
+  if (!state.is_learner) return STATES[state.state];
+  if (["stopped", "interrupted"].includes(state.state)) return "ended";
+  return state.state === "running" && isWaiting(view) ? "ready" : STATES[state.state];
+}
+
 function drawNow(view, place) {
   const { run, state } = view;
   if (!state) return;
   const badge = byId("state");
+  const waits = isWaiting(view);
   badge.hidden = false;
   badge.className = `badge ${state.state}`;
-  badge.textContent = STATES[state.state];
+  badge.textContent = stateInWords(view);
   const isRunning = ["running", "stopping"].includes(state.state);
   const phases = state.phases ?? [];
   const number = run.phase?.number ?? 0;
@@ -302,8 +317,8 @@ function drawNow(view, place) {
   const following = phases.slice(number).length;
   const list = [];
   if (isRunning && phase) list.push(["Phase", `${number} of ${phases.length}`, phase.title]);
-  if (last) list.push(["Epoch", fit && last.fit === fit.number ? `${last.epoch} of ${fit.epochs}` : last.epoch, isRunning ? run.doing : `phase ${last.fit}`]);
-  if (isRunning) list.push(["Time left", left === null ? "–" : about(left), left === null ? run.doing : following ? `in this phase; then ${counted(following, "more phase")}` : "until the end"]);
+  if (last) list.push(["Epoch", fit && last.fit === fit.number ? `${last.epoch} of ${fit.epochs}` : last.epoch, waits ? "waiting for the next call" : isRunning ? run.doing : `phase ${last.fit}`]);
+  if (isRunning && !waits) list.push(["Time left", left === null ? "–" : about(left), left === null ? run.doing : following ? `in this phase; then ${counted(following, "more phase")}` : "until the end"]);
   if (best) list.push([`Best ${name}`, fixed(valueOf(best)), `phase ${best.fit}, epoch ${best.epoch}`]);
   // As the report has them.
   const corrected = run.finished?.corrected;
@@ -313,7 +328,8 @@ function drawNow(view, place) {
   if (busy) list.push(["Images per second", count(Math.round(times.images / busy)), "training, last epoch"]);
   if (run.finished) list.push(["Time", seconds(run.finished.seconds), "all attempts"]);
   const planned = plannedEpochs(view);
-  const share = state.state === "finished" ? 1 : planned ? Math.min(1, run.epochs.length / planned) : 0;
+  const [done, all] = state.is_learner && fit ? [last?.fit === fit.number ? last.epoch : 0, fit.epochs] : [run.epochs.length, planned];
+  const share = state.state === "finished" ? 1 : all ? Math.min(1, done / all) : 0;
   const buttons = [];
   // Buttons stay the same elements, so that the keyboard's focus stays.
   const button = (id, words, what, isOn) => {
@@ -321,13 +337,13 @@ function drawNow(view, place) {
     made.disabled = !isOn || view.isAway;
     buttons.push(made);
   };
-  if (isRunning) button("stop", "Stop with a checkpoint", () => command(view, "stop"), state.can_stop && !view.busy);
+  if (isRunning) button("stop", state.is_learner ? "Stop this call" : "Stop with a checkpoint", () => command(view, "stop"), state.can_stop && !view.busy && !waits);
   if (state.can_continue) button("continue", "Continue", () => command(view, "continue"), !view.busy);
   if (state.report && token) button("report", "Open the report", () => openReport(view), true);
   else if (state.report) buttons.push(byId("report") ?? element("a", { id: "report", class: "button", href: `/runs/${encodeURIComponent(view.id)}/report`, target: "_blank", rel: "noopener" }, "Open the report"));
   const bar = element("div", { class: "track", role: "progressbar", "aria-label": "Epochs done", "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round(100 * share) }, element("div", { style: { width: `${100 * share}%` } }));
   const head = element("div", { class: "now" }, figures(list));
-  const hint = !state.can_continue && ["stopped", "interrupted"].includes(state.state) ? element("p", { class: "quiet" }, "To continue: ", element("code", {}, `ocelli train --resume ${state.path}`)) : null;
+  const hint = !state.can_continue && !state.is_learner && ["stopped", "interrupted"].includes(state.state) ? element("p", { class: "quiet" }, "To continue: ", element("code", {}, `ocelli train --resume ${state.path}`)) : null;
   const controls = place.querySelector(".controls") ?? element("div", { class: "row controls" });
   const wanted = buttons.map((one) => one.id).join();
   if ([...controls.children].map((one) => one.id).join() !== wanted) controls.replaceChildren(...buttons);

@@ -148,13 +148,16 @@ pub(crate) fn described(id: &str, run: &RunFolder, can_continue: bool) -> Value 
     let unreadable = settings.as_ref().err().map(ToString::to_string);
     let settings = settings.ok();
     let phases = settings.as_ref().map(|settings| phases(&settings.settings.recipe.phases));
+    // Every run has a recipe; what a learner does is not planned.
+    let is_learner = phases.as_ref().is_some_and(Vec::is_empty);
     json!({
         "id": id,
         "state": state,
         "idle": idle(run),
         "report": run.path().join("report.html").is_file(),
+        "is_learner": is_learner,
         "can_stop": state == RunState::Running,
-        "can_continue": can_continue && matches!(state, RunState::Stopped | RunState::Interrupted),
+        "can_continue": can_continue && !is_learner && matches!(state, RunState::Stopped | RunState::Interrupted),
         "path": text_of(run.path().as_os_str()),
         "version": settings.as_ref().map(|settings| &settings.version),
         "command": settings.as_ref().map(|settings| &settings.given),

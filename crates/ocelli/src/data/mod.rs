@@ -300,6 +300,11 @@ impl ImageData {
         Ok(data)
     }
 
+    /// How images become samples and batches.
+    pub(crate) fn image_options(&self) -> &ImageOptions {
+        &self.options
+    }
+
     /// The seed of the split, and of a learner: of its head, dropout, and the order of the images.
     pub fn seed(&self) -> u64 {
         self.seed

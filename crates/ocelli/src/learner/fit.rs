@@ -135,7 +135,7 @@ impl<B: Backbone> Learner<B> {
         schedule: impl Into<Schedule>,
     ) -> Result<Vec<EpochRecord>> {
         self.begin(learning_rates.into(), schedule.into())?;
-        self.resume()
+        self.resume_with(&mut ())
     }
 
     /// Resumes a fit that an error has ended, from the step where it did, and returns the records of the
@@ -145,7 +145,16 @@ impl<B: Backbone> Learner<B> {
     /// # Errors
     /// As [`fit`](Self::fit).
     pub fn resume(&mut self) -> Result<Vec<EpochRecord>> {
+        if let Some(event) = self.resumed() {
+            self.observers.emit(&event)?;
+        }
         self.resume_with(&mut ())
+    }
+
+    /// What is told where an unfinished fit is resumed.
+    pub(crate) fn resumed(&self) -> Option<Event> {
+        let fit = self.unfinished.as_ref()?;
+        Some(Event::Resumed { fit: self.state.fits, epochs: (fit.epoch, fit.schedule.epochs()) })
     }
 
     /// Begins a fit, for [`resume`](Self::resume).

@@ -405,8 +405,15 @@ pub struct Recorder {
 
 impl Observer for Recorder {
     fn observe(&mut self, event: &Event) -> Result<ControlFlow<()>> {
+        self.record(event)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Recorder {
+    pub(crate) fn record(&mut self, event: &Event) -> Result<()> {
         match event {
-            Event::Progress(_) => return Ok(ControlFlow::Continue(())),
+            Event::Progress(_) => return Ok(()),
             Event::Skipped { path, reason } => {
                 self.skipped.push(Skipped::image(path, reason));
                 self.unwritten = true;
@@ -424,12 +431,9 @@ impl Observer for Recorder {
             self.write_skipped()?;
             self.unwritten = false;
         }
-        self.append(event)?;
-        Ok(ControlFlow::Continue(()))
+        self.append(event)
     }
-}
 
-impl Recorder {
     fn append(&self, event: &Event) -> Result<()> {
         #[derive(Serialize)]
         struct Line<'a> {

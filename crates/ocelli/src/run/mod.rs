@@ -7,6 +7,7 @@ pub(crate) mod folder;
 mod image_size;
 pub(crate) mod observed;
 pub(crate) mod progress;
+pub(crate) mod recording;
 pub(crate) mod resume;
 pub mod review;
 pub(crate) mod run_recipe;
@@ -23,7 +24,7 @@ use ocelli_nn::{AnyBackbone, Arch, Backbone};
 use crate::data::ImageData;
 use crate::data::photos::outside;
 use crate::error::{Error, Result};
-use crate::event::{Event, Finished, Observer, Observers};
+use crate::event::{Event, Finished, Observer};
 use crate::interpret::Interpretation;
 use crate::learner::Learner;
 use crate::metric::Metric;
@@ -200,13 +201,12 @@ impl<B: Backbone> Run<B> {
     fn introduce(&mut self) -> Result<()> {
         let learner = &mut self.learner;
         let data = learner.used_data();
-        emit_data(&data, &mut learner.observers)?;
+        learner.observers.emit(&data_event(&data))?;
         for text in self.notices.drain(..) {
             learner.observers.emit(&Event::Notice { text })?;
         }
-        if let Some(fit) = &learner.unfinished {
-            let epochs = (fit.epoch, fit.schedule.epochs());
-            learner.observers.emit(&Event::Resumed { fit: learner.state.fits, epochs })?;
+        if let Some(event) = learner.resumed() {
+            learner.observers.emit(&event)?;
         }
         Ok(())
     }
@@ -232,7 +232,8 @@ impl<B: Backbone> Run<B> {
         }
         if learner.observers.has_skipped() {
             // Images are found unreadable when they are loaded, after the data was first reported.
-            emit_data(&learner.used_data(), &mut learner.observers)?;
+            let event = data_event(&learner.used_data());
+            learner.observers.emit(&event)?;
         }
         let best = learner.best_of_all().map(|(row, _)| (row.fit, row.epoch));
         let tta_metrics = augmented.as_ref().map_or_else(Vec::new, |augmented| measures(augmented, metric));
@@ -305,9 +306,10 @@ fn new_learner<B: Backbone>(
     Ok((learner, settings, reason))
 }
 
-fn emit_data(data: &ImageData, observers: &mut Observers) -> Result<()> {
+/// What is told of the data at first.
+fn data_event(data: &ImageData) -> Event {
     let (classes, origin) = (data.class_counts(), data.split_origin());
-    observers.emit(&Event::Data { classes, train: data.train_len(), valid: data.valid_len(), origin })
+    Event::Data { classes, train: data.train_len(), valid: data.valid_len(), origin }
 }
 
 impl Thresholds {

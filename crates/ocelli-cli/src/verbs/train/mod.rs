@@ -408,15 +408,15 @@ impl Train {
 
     /// The server of the run's page, if it was asked for.
     #[cfg(all(feature = "report", feature = "serve"))]
-    fn watched(&self, training: &Run) -> Result<Option<watched::Watched>, Failure> {
+    fn watched(&self, training: &Run) -> Result<Option<ocelli_serve::Background>, Failure> {
         if !self.watch {
             return Ok(None);
         }
-        let watched = watched::Watched::start(training.run_folder().path())?;
+        let watched = watched::page_of(training.run_folder().path())?;
         // Standard output has only results where it is to be quiet.
         match self.output.quiet {
-            true => eprintln!("watch    {}", watched.url),
-            false => println!("watch    {}", watched.url),
+            true => eprintln!("watch    {}", watched.url()),
+            false => println!("watch    {}", watched.url()),
         }
         std::io::Write::flush(&mut std::io::stdout()).map_err(unwritten)?;
         Ok(Some(watched))
