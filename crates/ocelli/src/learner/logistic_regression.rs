@@ -14,6 +14,7 @@ use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
 use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::learner::fit::{Hooks, LearnerHooks};
+use crate::learner::out_of_fold::{self, MOST_FITTED};
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
@@ -251,7 +252,8 @@ impl<B: Backbone> Learner<B> {
         for fold in 0..folds {
             stop.check()?;
             let split = k_fold(&items, &digests, &[], folds, fold, self.state.seed)?;
-            let (fitted, held_out) = (rows.select(&split.train, all), rows.select(&split.valid, all));
+            let fitted = rows.select(&out_of_fold::spread(&split.train, MOST_FITTED), all);
+            let held_out = rows.select(&split.valid, all);
             let problem = fitted.problem();
             let (coefficients, _) = problem.fit(USUAL_C, problem.start(), Effort::COMPARE);
             let found = problem.logits(&coefficients, &held_out.features);
@@ -312,7 +314,7 @@ impl<B: Backbone> Learner<B> {
         if items.len() < 2 {
             return Err(Error::NoTrainingBatch);
         }
-        let features = inputs.features_of(&items, View::Validation).try_into_vec::<f32>().expect("f32");
+        let features = inputs.features_of(&items, View::Validation)?.try_into_vec::<f32>().expect("f32");
         let mut targets = inputs.targets(&items);
         let weights = self.options.loss.weights(data);
         let (row_weights, positive_weights) = match task {

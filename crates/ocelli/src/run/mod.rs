@@ -16,7 +16,7 @@ pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Task as Labels;
+use ocelli_data::{Task as Labels, timeline};
 use ocelli_nn::{AnyBackbone, Arch, Backbone};
 
 use crate::data::ImageData;
@@ -105,7 +105,8 @@ impl<B: Backbone> Run<B> {
     ) -> Result<Self> {
         settings.check()?;
         agreement::check_recipe(&env.processes, settings)?;
-        let mut learner = learner(settings.image_data(env.threads).load()?)?;
+        let mut learner =
+            learner(settings.image_data(env.threads).hash_progress(env.hash_progress.clone()).load()?)?;
         settings.apply(&mut learner, env)?;
         learner.check_memory(&settings.recipe, 0)?;
         agreement::compare(&env.processes, settings, &learner, 0)?;
@@ -260,6 +261,7 @@ impl<B: Backbone> Run<B> {
             corrected,
             augmented: tta_metrics,
         }))?;
+        let _span = timeline::span("write model");
         let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
         model = model.with_training(training);
         if let Some(tuned) = &thresholds {
