@@ -49,6 +49,7 @@ const FAILURE: u8 = 1;
 /// Runs the command once in a process, and returns its exit status. `program` is the file that starts it again, for
 /// verbs that start a training; the first argument is its name.
 pub fn run(program: Option<PathBuf>, arguments: Vec<OsString>) -> u8 {
+    ocelli::timeline::origin();
     invocation::set(program, arguments);
     let result = interrupt::watch().and_then(|()| parse()?.run());
     let result = match result {

@@ -4,6 +4,7 @@
 //! fail: see `fault.rs`.
 
 mod fault;
+mod scratch;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,6 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::{DataError, io_reason};
 use fault::Step;
+
+pub use scratch::Scratch;
 
 /// The prefix of the name of a file that is being written.
 const WRITING: &str = ".writing-";

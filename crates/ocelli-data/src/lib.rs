@@ -70,7 +70,8 @@
 //! | random draws | `random.rs` |
 //! | resized copies of images | `store.rs` |
 //! | inspection of a data set | `inspect/mod.rs`, `inspect/report.rs` |
-//! | writing and reading files; faults for tests | `files.rs`, `files/fault.rs` |
+//! | writing and reading files; scratch files; faults for tests | `files.rs`, `files/scratch.rs`, `files/fault.rs` |
+//! | the timeline of a process | `timeline.rs` |
 //! | paths as text, text in CSV files | `names.rs`, `path_text.rs`, `formula.rs` |
 //! | pictures that Ocelli draws | `picture.rs` |
 //! | errors | `error.rs` |
@@ -102,6 +103,7 @@ pub mod split;
 pub mod store;
 pub mod text;
 mod threads;
+pub mod timeline;
 
 pub use augment::{Augmentation, Crop, CustomTransform, Pixels, Transform};
 pub use buffer::Buffer;

@@ -21,7 +21,7 @@ use crate::decode::budget;
 use crate::digest::{Digest, read_expected};
 use crate::random::{Draws, Purpose};
 use crate::{
-    DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, Store, spare, threads,
+    DataError, DecodeError, Decoder, Items, Preprocessing, RgbImage, Skipped, Store, spare, threads, timeline,
 };
 
 /// What to do with an image that cannot be used.
@@ -255,6 +255,7 @@ impl Loader {
     ) -> Result<(), DataError> {
         let Some((augmentation, seed)) = &self.augmentation else {
             let image = self.image(index, self.preprocessing.needed())?;
+            let _span = timeline::detail("resize");
             let applied = self.preprocessing.apply(&image, sample);
             spare::keep(image.into_pixels());
             return applied;
@@ -264,6 +265,7 @@ impl Loader {
             None => decoded.insert(self.image(index, augmentation.needed(&self.preprocessing))?),
         };
         let item = &self.items[index];
+        let _span = timeline::detail("augment and resize");
         let mut draws = Draws::new(*seed, Purpose::Augment, epoch ^ u64::from(occurrence) << 32, item.key());
         augmentation.apply(image, &self.preprocessing, &mut draws, sample)
     }
@@ -273,10 +275,13 @@ impl Loader {
     fn image(&self, index: usize, needed: u32) -> Result<RgbImage, DataError> {
         let (item, decoder) = (&self.items[index], &self.options.decoder);
         let digest = self.digests.as_ref().map(|digests| &digests[index]);
+        let reading = timeline::detail("read and hash");
         let bytes = match (&self.copies, digest) {
             (Some(store), Some(digest)) => store.image(item, digest, decoder),
             _ => read_expected(&item.path, digest, decoder.max_bytes()),
         };
+        drop(reading);
+        let _span = timeline::detail("decode");
         bytes
             .and_then(|bytes| decoder.decode_for(&bytes, needed))
             .map_err(|reason| DataError::BadImage { path: item.path.clone(), reason })

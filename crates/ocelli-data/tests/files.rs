@@ -118,3 +118,23 @@ fn a_pipe_is_written_to_and_stays_one() {
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
     }
 }
+
+#[test]
+fn a_scratch_file_holds_what_was_appended_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("cache");
+    let mut scratch = files::Scratch::create(&place).unwrap();
+    assert!(scratch.is_empty());
+    for number in 0..5u8 {
+        scratch.append(&[number; 1000]).unwrap();
+    }
+    assert_eq!(scratch.len(), 5000);
+    let mut bytes = [9; 4];
+    for (offset, expected) in [(0, [0; 4]), (998, [0, 0, 1, 1]), (4996, [4; 4])] {
+        scratch.read_at(&mut bytes, offset).unwrap();
+        assert_eq!(bytes, expected);
+    }
+    assert_eq!(scratch.read_at(&mut bytes, 4997).unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
+    drop(scratch);
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 0);
+}

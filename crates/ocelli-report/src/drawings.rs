@@ -19,7 +19,7 @@ pub(crate) fn drawings(subject: &Subject) -> Result<Vec<(&'static str, Figure)>>
             drawings.push(("confusion", matrix.plot()));
             drawings.push(("confusion_normalised", matrix.plot_normalised()));
         }
-        drawings.push(("calibration", calibration(&named.calibration())));
+        drawings.push(("calibration", calibration(subject.calibration())));
     }
     if let Some(records) = subject.records
         && !records.history.1.is_empty()

@@ -57,17 +57,18 @@ pub use versus::compare_runs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use ocelli::finished::FinishedRun;
-use ocelli::interpret::{Interpretation, LabelErrors, Look};
+use ocelli::interpret::{Calibration, Interpretation, LabelErrors, Look};
 use ocelli::nn::Backbone;
 use ocelli::review::{LabelReview, ReviewOptions};
 use ocelli::{
     ClassCount, Decoder, Error, Evaluation, ImageData, Items, Learner, MissingImages, Model, ModelConfig,
     Observer, Result, RunConfig, Stop, write_whole,
 };
-use ocelli_data::{files, picture::marked, text::count};
+use ocelli_data::{files, picture::marked, text::count, timeline};
 
 use page::Page;
 
@@ -125,6 +126,8 @@ struct Subject<'a> {
     threads: usize,
     stop: Stop,
     began: Instant,
+    /// Computed once: it takes seconds with many images and classes.
+    calibration: OnceLock<Calibration>,
 }
 
 /// What a page asks of a model, whatever its backbone.
@@ -154,6 +157,11 @@ impl<B: Backbone> AnyModel for Model<B> {
 }
 
 impl Subject<'_> {
+    /// The calibration of the probabilities.
+    fn calibration(&self) -> &Calibration {
+        self.calibration.get_or_init(|| self.named.calibration())
+    }
+
     /// The number of training images, whether or not they still exist.
     fn train_len(&self) -> usize {
         let recorded = self.records.and_then(|records| records.data.as_ref());
@@ -214,10 +222,13 @@ fn report<B: Backbone>(
 ) -> Result<Report> {
     let began = Instant::now();
     let ReportOptions { cache, threads, data, only_cached_features, observer, stop } = options;
+    let reading = timeline::span("report: predictions and images");
     let mut named = records.predictions()?;
     let (data, lost) = records.images(&mut named, data.as_deref(), threads, &stop)?;
     let model = model(&data)?.threads(threads);
     named.predictions.set_thresholds(model.config().thresholds());
+    drop(reading);
+    let reviewing = timeline::span("report: labels");
     let mut notices = Vec::new();
     let options =
         ReviewOptions { cache, only_cached: only_cached_features, observer, ..ReviewOptions::default() };
@@ -229,6 +240,7 @@ fn report<B: Backbone>(
             None
         }
     };
+    drop(reviewing);
     let subject = Subject {
         title: records.name.clone(),
         named: &named,
@@ -241,6 +253,7 @@ fn report<B: Backbone>(
         threads,
         stop,
         began,
+        calibration: OnceLock::new(),
     };
     let mut report = write(&subject, &records.folder)?;
     report.notices.splice(0..0, notices);
@@ -274,17 +287,27 @@ pub fn report_evaluation<B: Backbone>(
         threads: options.threads,
         stop,
         began: Instant::now(),
+        calibration: OnceLock::new(),
     };
     write(&subject, folder)
 }
 
 /// Page, tables, and drawings: all are made before any is written.
 fn write(subject: &Subject, folder: &Path) -> Result<Report> {
+    let spanned = timeline::span("report: drawings");
     let drawings = drawings::drawings(subject)?;
+    drop(spanned);
+    let spanned = timeline::span("report: figures");
     let figures = page::figures(subject);
+    drop(spanned);
+    let spanned = timeline::span("report: page");
     let page = Page::new(subject, &drawings, &figures)?;
+    drop(spanned);
     subject.stop.check()?;
+    let spanned = timeline::span("report: tables");
     let tables = tables::tables(subject, &figures)?;
+    drop(spanned);
+    let _span = timeline::span("report: files");
     let mut pictures = BTreeMap::new();
     for (name, figure) in &drawings {
         subject.stop.check()?;

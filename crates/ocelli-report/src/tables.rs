@@ -196,13 +196,13 @@ fn ranked(images: Vec<Ranked>) -> impl Iterator<Item = [Value; RANKED.len()]> {
 fn calibration(subject: &Subject) -> Table {
     let columns = ["probabilities", "temperature", "low", "high", "count", "confidence", "accuracy"];
     let mut table = Table::new("calibration", &columns);
-    let calibration = subject.named.calibration();
+    let calibration = subject.calibration();
     let kinds = [
-        ("plain", Some(calibration.plain), Some(1.0)),
-        ("calibrated", calibration.calibrated, calibration.temperature),
+        ("plain", Some(&calibration.plain), Some(1.0)),
+        ("calibrated", calibration.calibrated.as_ref(), calibration.temperature),
     ];
     for (kind, reliability, temperature) in kinds {
-        for bin in reliability.into_iter().flat_map(|reliability| reliability.bins) {
+        for bin in reliability.into_iter().flat_map(|reliability| &reliability.bins) {
             table.add([
                 json!(kind),
                 json!(temperature),

@@ -93,6 +93,8 @@ pub enum Event {
         computed: usize,
         /// Seconds that it took.
         seconds: f64,
+        /// Of these, seconds in which the network waited for decoded images.
+        waited: f64,
     },
     /// An epoch has ended.
     Epoch(EpochRecord),
@@ -236,6 +238,7 @@ impl Activity {
             Self::LearningRates => "step",
             Self::Views => "view",
             Self::LogisticRegression => "fit",
+            Self::Review => "fold",
             _ => "image",
         }
     }
@@ -245,6 +248,8 @@ impl Activity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activity {
+    /// Reading and hashing all image files, before a run.
+    Hashing,
     /// Computing the features of the frozen layers.
     Features,
     /// Training for one epoch.
@@ -261,6 +266,8 @@ pub enum Activity {
     Resizing,
     /// Fitting logistic regressions, counted in fits.
     LogisticRegression,
+    /// Training heads that check labels, counted in folds.
+    Review,
 }
 
 /// Receives events. An observer cannot change training; it can only ask to stop it.

@@ -125,7 +125,7 @@ mod train;
 mod unknown;
 
 pub use burn::tensor::Device;
-pub use data::builder::ImageDataBuilder;
+pub use data::builder::{HashProgress, ImageDataBuilder};
 pub use data::of_run::MissingImages;
 pub use data::photos::{Found, outside, photos_in, trained_on};
 pub use data::valid_split::ValidSplit;
@@ -176,6 +176,7 @@ pub use ocelli_data::inspect as inspection;
 /// How text stands in tables that spreadsheets may open.
 pub use ocelli_data::names::composed;
 pub use ocelli_data::source::table::{Column, TableOptions, is_table};
+pub use ocelli_data::timeline;
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,

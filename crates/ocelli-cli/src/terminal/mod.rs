@@ -4,11 +4,12 @@ mod intro;
 mod progress;
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
-use ocelli::event::PhaseStarted;
+use ocelli::event::{Activity, PhaseStarted, Progress};
 use ocelli::{
-    CurveShape, EpochRecord, Event, Freezing, LrChoice, LrRule, LrSuggestion, Observer, Phase, Result,
-    SuggestedLrs, TrainPhase, Tta, TtaViews,
+    CurveShape, EpochRecord, Event, Freezing, HashProgress, LrChoice, LrRule, LrSuggestion, Observer, Phase,
+    Result, SuggestedLrs, TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -30,6 +31,34 @@ pub struct Terminal {
     skipped: usize,
     /// Whether the next row needs a new table header.
     header: bool,
+}
+
+/// Shows progress alone.
+pub fn progress_alone() -> impl Observer {
+    let mut display = ProgressDisplay::default();
+    move |event: &Event| {
+        if let Event::Progress(progress) = event {
+            display.show(*progress);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Shows how many photos are read.
+pub fn hash_progress() -> HashProgress {
+    /// Photos after which it is shown again.
+    const OFTEN: usize = 256;
+    // The thread with the last photo may not be the last to come here.
+    let display = Mutex::new(Some(ProgressDisplay::default()));
+    HashProgress::new(move |done, total| {
+        if done % OFTEN == 0 || done == total {
+            let mut display = display.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(shown) = display.as_mut() {
+                shown.show(Progress { activity: Activity::Hashing, done, total });
+            }
+            display.take_if(|_| done == total);
+        }
+    })
 }
 
 impl Terminal {
@@ -143,6 +172,23 @@ impl Terminal {
     }
 }
 
+/// What the time for features was mostly spent on, where the waits say so; nothing where it was short.
+fn bound_of_features(computed: usize, seconds: f64, waited: f64) -> Option<String> {
+    /// In less time than this, the first batch would dominate.
+    const LONG: f64 = 5.0;
+    let share = waited / seconds;
+    let percent = (100.0 * share).round();
+    match computed {
+        1.. if seconds >= LONG && share >= 0.5 => {
+            Some(format!("bound by decoding: the network waited for photos {percent} % of the time"))
+        }
+        1.. if seconds >= LONG && share <= 0.1 => {
+            Some(format!("bound by the network: it waited for photos {percent} % of the time"))
+        }
+        _ => None,
+    }
+}
+
 /// A loss or a metric in the table: `0.0312`, `1.00e23`.
 fn number(value: f64) -> String {
     /// From here on it would be wider than its column.
@@ -241,7 +287,10 @@ impl Terminal {
                 println!("\n   resuming phase {fit} after epoch {done} of {all}");
                 self.header = true;
             }
-            Event::Features { cached, computed, seconds } => self.features(*cached, *computed, *seconds),
+            Event::Features { cached, computed, seconds, waited } => {
+                self.features(*cached, *computed, *seconds);
+                bound_of_features(*computed, *seconds, *waited).iter().for_each(|line| println!("   {line}"));
+            }
             Event::Epoch(row) => self.epoch(row),
             Event::Diagnosis(diagnosis) => {
                 for line in diagnosis.to_string().lines() {
@@ -259,6 +308,21 @@ impl Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_bound_the_features_is_said_where_it_can_be() {
+        let text =
+            |computed, seconds, waited| bound_of_features(computed, seconds, waited).unwrap_or_default();
+        assert_eq!(
+            text(9000, 10.0, 6.2),
+            "bound by decoding: the network waited for photos 62 % of the time"
+        );
+        assert_eq!(text(9000, 10.0, 0.4), "bound by the network: it waited for photos 4 % of the time");
+        // Both were busy; it was too short; nothing was computed.
+        for (computed, seconds, waited) in [(9000, 10.0, 3.0), (9, 2.0, 1.9), (0, 10.0, 0.0)] {
+            assert_eq!(bound_of_features(computed, seconds, waited), None);
+        }
+    }
 
     #[test]
     fn numbers_of_the_table_fit_their_columns_and_nothing_has_no_sign() {

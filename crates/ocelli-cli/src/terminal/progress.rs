@@ -53,6 +53,7 @@ fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
 
 fn name(activity: Activity) -> &'static str {
     match activity {
+        Activity::Hashing => "reading photos",
         Activity::Features => "features",
         Activity::Training => "training",
         Activity::Validation => "validation",
@@ -61,6 +62,7 @@ fn name(activity: Activity) -> &'static str {
         Activity::Resizing => "resizing",
         Activity::LogisticRegression => "logistic regression",
         Activity::Views => "TTA",
+        Activity::Review => "label check",
     }
 }
 

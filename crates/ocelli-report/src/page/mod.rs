@@ -92,7 +92,7 @@ impl<'a> Page<'a> {
             confusion,
             cells: CELLS,
             by_class: ClassesPart::new(named),
-            calibration: (!named.is_empty()).then(|| named.calibration()),
+            calibration: (!named.is_empty()).then(|| subject.calibration().clone()),
             reliability: drawn("calibration").and_then(|figure| figure.layouts().pop()),
             unknown: UnknownPart::new(subject, drawn("unknown")),
             images,
@@ -179,6 +179,7 @@ fn notices(subject: &Subject) -> Vec<String> {
         );
     }
     notices.splice(0..0, missing_notices(subject.lost));
+    notices.extend(subject.review.iter().flat_map(|review| review.left_out.iter().cloned()));
     if notices.len() > NOTICES {
         let more = notices.len() - NOTICES;
         notices.truncate(NOTICES);

@@ -128,6 +128,7 @@ impl LabelCleaning {
                 many => notices.push(format!("{many} photos of the run are {what}, and are not listed")),
             }
         }
+        notices.append(&mut review.left_out);
         let classes = Classes::new(review.predictions.classes.iter().cloned());
         let earlier = run.settings.decisions.as_ref().map(|path| run.resolve(path));
         let file = DecisionsFile::new(run.folder.join(FILE), earlier, data.task(), classes);

@@ -1,5 +1,6 @@
 //! Reading image data: where it comes from, how images are loaded, and the validation split.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,6 +64,28 @@ pub struct ImageDataBuilder {
     pub(super) trained_on: Option<TrainedOn>,
     pub(super) recorded: Option<Recorded>,
     pub(super) seed: u64,
+    pub(super) progress: HashProgress,
+}
+
+/// What is called while files are hashed.
+#[derive(Clone, Default)]
+pub struct HashProgress(Option<Arc<dyn Fn(usize, usize) + Send + Sync>>);
+
+impl HashProgress {
+    /// `progress` is called with the number of files that are hashed and of all, from any thread.
+    pub fn new(progress: impl Fn(usize, usize) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(progress)))
+    }
+
+    pub(super) fn call(&self, done: usize, total: usize) {
+        self.0.iter().for_each(|progress| progress(done, total));
+    }
+}
+
+impl fmt::Debug for HashProgress {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str(if self.0.is_some() { "HashProgress(a function)" } else { "HashProgress(None)" })
+    }
 }
 
 impl ImageDataBuilder {
@@ -78,7 +101,14 @@ impl ImageDataBuilder {
             trained_on: None,
             recorded: None,
             seed: 0,
+            progress: HashProgress::default(),
         }
+    }
+
+    /// Reports how many files are hashed while [`load`](Self::load) reads them all.
+    pub fn hash_progress(mut self, progress: HashProgress) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// The image size in pixels, 1 to 8192. Default 224.

@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images};
 use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
-    class_losses, digests, undecodable_classes,
+    class_losses, digests, timeline, undecodable_classes,
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder};
@@ -69,6 +70,7 @@ impl ImageDataBuilder {
         if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));
         }
+        let _span = timeline::span("check images");
         self.check_images(&items, &split, &mut notices)?;
         notices.extend(images_of_many_bands(&items, &split.train, &self.options.loading.decoder));
         notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
@@ -79,6 +81,7 @@ impl ImageDataBuilder {
 
     /// Reads and splits the source, or selects the photos of a run that is resumed.
     fn divide(&self) -> Result<Divided> {
+        let scanning = timeline::span("scan");
         // A resumed run uses only the photos that it began with.
         let (Labelled { dataset, label_separator, groups, implied_split, unused_groups }, says) =
             match &self.recorded {
@@ -96,6 +99,7 @@ impl ImageDataBuilder {
                 }
                 None => self.read()?,
             };
+        drop(scanning);
         let Dataset { items, split: own, mut skipped, mut notices, mut losses } = dataset;
         match &self.recorded {
             Some(recorded) => losses.retain(|loss| recorded.has_class(&loss.class)),
@@ -104,7 +108,13 @@ impl ImageDataBuilder {
                 self.enough_classes(&items, says)?;
             }
         }
-        let digests = digests(&items, self.options.loading.threads, || ())?;
+        let digests = {
+            let _span = timeline::span("hash");
+            let (done, total) = (AtomicUsize::new(0), items.len());
+            let progress = || self.progress.call(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+            digests(&items, self.options.loading.threads, progress)?
+        };
+        let _span = timeline::span("split");
         let implied = implied_split.map(|implied| implied.by);
         let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
         let (items, digests, split, origin) = match &self.recorded {

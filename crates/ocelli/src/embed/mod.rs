@@ -257,16 +257,16 @@ impl<B: Backbone> Embedder<B> {
             cache.map(|cache| ActivationStore::new(cache, &self.prefix().key(), self.decoder().max_pixels));
         let mut found = Activations::default();
         if let Some(store) = &store {
-            store.load(&expected, &mut found);
+            store.load(&expected, &mut found)?;
         }
-        let cached = expected.iter().filter(|digest| found.get(digest).is_some()).count();
+        let cached = expected.iter().filter(|digest| found.has(digest)).count();
         // Byte-identical photos are computed once.
         let mut seen = HashSet::new();
         let missing: Vec<(PathBuf, Digest)> = photos
             .iter()
             .zip(&digests)
             .filter_map(|(path, digest)| Some((path.clone(), *digest.as_ref().ok()?)))
-            .filter(|(_, digest)| found.get(digest).is_none() && seen.insert(*digest))
+            .filter(|(_, digest)| !found.has(digest) && seen.insert(*digest))
             .collect();
         let mut reasons: HashMap<Digest, String> = HashMap::new();
         let (mut done, total) = (photos.len() - missing.len(), photos.len());
@@ -279,7 +279,7 @@ impl<B: Backbone> Embedder<B> {
             for (embedding, digest) in batch?.into_iter().zip(each.by_ref()) {
                 match embedding {
                     Ok(Embedding { features, .. }) => {
-                        found.add(&[features.len()], &[*digest], &features);
+                        found.add(&[features.len()], &[*digest], &features)?;
                         unsaved.push(*digest);
                     }
                     Err(Error::Photo { reason, .. }) => {
@@ -302,14 +302,14 @@ impl<B: Backbone> Embedder<B> {
         }
         let mut all = Embeddings { cached, ..Embeddings::default() };
         for (path, digest) in photos.iter().zip(digests) {
-            let row = digest.and_then(|digest| match found.get(&digest) {
-                Some(row) => Ok(row),
-                None => Err(reasons.get(&digest).cloned().unwrap_or_default()),
+            let digest = digest.and_then(|digest| match found.has(&digest) {
+                true => Ok(digest),
+                false => Err(reasons.get(&digest).cloned().unwrap_or_default()),
             });
-            match row {
-                Ok(row) => {
+            match digest {
+                Ok(digest) => {
                     all.paths.push(path.clone());
-                    all.features.extend_from_slice(row);
+                    found.append_to(&mut all.features, &digest)?;
                 }
                 Err(reason) => all.skipped.push(Skipped::image(path, reason)),
             }

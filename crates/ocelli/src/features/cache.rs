@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use burn::tensor::TensorData;
 use ocelli_data::random::key as hash_of_text;
-use ocelli_data::{Augmentation, Batch, Digest, Normalization};
+use ocelli_data::{Augmentation, Batch, Digest, Normalization, timeline};
 use ocelli_nn::Backbone;
 
 use crate::data::ImageData;
@@ -74,6 +74,8 @@ struct CacheProgress {
     /// Found in the cache.
     found: usize,
     computed: usize,
+    /// Seconds that were spent waiting for decoded images.
+    waited: f64,
 }
 
 /// Augmented copies are drawn for epochs that training never reaches.
@@ -88,9 +90,9 @@ impl ViewFeatures {
         self.view.map_or(0, |view| EPOCH_OF_VIEWS + view)
     }
 
-    /// The features of an item, if there are any.
-    fn get(&self, data: &ImageData, item: usize) -> Option<&[f32]> {
-        self.features.get(&self.digest(data, item))
+    /// Whether there are features of an item.
+    fn has(&self, data: &ImageData, item: usize) -> bool {
+        self.features.has(&self.digest(data, item))
     }
 
     fn digest(&self, data: &ImageData, item: usize) -> Digest {
@@ -101,10 +103,10 @@ impl ViewFeatures {
     }
 
     /// Reads from the store the features of these images; returns what is wrong with its files.
-    fn load(&mut self, data: &ImageData, items: &[usize]) -> Vec<String> {
-        let Some(store) = &self.store else { return Vec::new() };
+    fn load(&mut self, data: &ImageData, items: &[usize]) -> Result<Vec<String>> {
+        let Some(store) = &self.store else { return Ok(Vec::new()) };
         let digests = items.iter().map(|&item| self.digest(data, item));
-        let missing: HashSet<Digest> = digests.filter(|digest| self.features.get(digest).is_none()).collect();
+        let missing: HashSet<Digest> = digests.filter(|digest| !self.features.has(digest)).collect();
         store.load(&missing, &mut self.features)
     }
 
@@ -117,8 +119,7 @@ impl ViewFeatures {
         let mut seen = HashSet::new();
         let digests = items.iter().map(|&item| self.digest(data, item));
         let digests: Vec<Digest> = digests.filter(|digest| seen.insert(*digest)).collect();
-        let has: Vec<u8> =
-            digests.iter().map(|digest| u8::from(self.features.get(digest).is_some())).collect();
+        let has: Vec<u8> = digests.iter().map(|digest| u8::from(self.features.has(digest))).collect();
         let all = processes.all_gather(&has)?;
         // The first process that has an image's features gives them to those that do not.
         let giver = |image: usize| {
@@ -131,35 +132,29 @@ impl ViewFeatures {
         }
         let rank = processes.rank();
         let given = digests.iter().zip(&givers).filter(|(_, giver)| **giver == Some(rank));
-        let rows = given.flat_map(|(digest, _)| self.features.get(digest).expect("it said that it has them"));
+        let mut rows = Vec::new();
+        for (digest, _) in given {
+            self.features.append_to(&mut rows, digest)?;
+        }
         let mut bytes = (self.features.shape.len() as u64).to_le_bytes().to_vec();
         bytes.extend(self.features.shape.iter().flat_map(|side| (*side as u64).to_le_bytes()));
-        bytes.extend(rows.flat_map(|value| value.to_le_bytes()));
+        bytes.extend(rows.iter().flat_map(|value| value.to_le_bytes()));
         for (from, part) in processes.all_gather(&bytes)?.iter().enumerate().filter(|(from, _)| *from != rank)
         {
             let given = digests.iter().zip(&givers).filter(|(_, giver)| **giver == Some(from));
             let given: Vec<Digest> = given.map(|(digest, _)| *digest).collect();
-            self.take(&given, part).ok_or(Error::ProcessesDiverged { what: "messages", rank: from })?;
+            self.take(&given, part)?.ok_or(Error::ProcessesDiverged { what: "messages", rank: from })?;
         }
         Ok(())
     }
 
-    /// Adds features that another process has sent.
-    fn take(&mut self, images: &[Digest], part: &[u8]) -> Option<()> {
-        let (length, rest) = part.split_first_chunk()?;
-        let (shape, values) =
-            rest.split_at_checked(8 * usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        if images.is_empty() {
-            return Some(());
+    /// Adds features that another process has sent; `None` where it has sent something else.
+    fn take(&mut self, images: &[Digest], part: &[u8]) -> Result<Option<()>> {
+        match read_rows(images, part) {
+            Some((_, values)) if values.is_empty() => Ok(Some(())),
+            Some((shape, values)) => self.features.add(&shape, images, &values).map(Some),
+            None => Ok(None),
         }
-        let shape: Vec<usize> =
-            shape.as_chunks().0.iter().map(|side| u64::from_le_bytes(*side) as usize).collect();
-        let values: Vec<f32> = values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        if values.len() != images.len() * shape.iter().product::<usize>() {
-            return None;
-        }
-        self.features.add(&shape, images, &values);
-        Some(())
     }
 
     /// The first items of those without features, each digest once; and how many different images there are.
@@ -168,7 +163,7 @@ impl ViewFeatures {
         let mut missing = HashSet::new();
         for &item in items {
             let digest = self.digest(data, item);
-            if seen.insert(digest) && self.features.get(&digest).is_none() {
+            if seen.insert(digest) && !self.features.has(&digest) {
                 missing.insert(item);
             }
         }
@@ -178,6 +173,7 @@ impl ViewFeatures {
     /// Writes the features that are not in the store yet.
     fn save(&mut self, observers: &mut Observers) -> Result<()> {
         let Some(store) = &self.store else { return Ok(()) };
+        let _span = timeline::span("write features");
         if let Err(error) = store.save(&std::mem::take(&mut self.unsaved), &self.features) {
             // Without the cache the run only has to compute them again next time.
             self.store = None;
@@ -186,6 +182,19 @@ impl ViewFeatures {
         }
         Ok(())
     }
+}
+
+/// The shape of an image's features, and those of images, as another process has sent them.
+fn read_rows(images: &[Digest], part: &[u8]) -> Option<(Vec<usize>, Vec<f32>)> {
+    let (length, rest) = part.split_first_chunk()?;
+    let (shape, values) = rest.split_at_checked(8 * usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    if images.is_empty() {
+        return Some(Default::default());
+    }
+    let shape: Vec<usize> =
+        shape.as_chunks().0.iter().map(|side| u64::from_le_bytes(*side) as usize).collect();
+    let values: Vec<f32> = values.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    (values.len() == images.len() * shape.iter().product::<usize>()).then_some((shape, values))
 }
 
 /// The identity of an image with augmentation, which depends on its id.
@@ -206,40 +215,55 @@ impl FeatureCache {
         self.views.len() == views && (self.of_train || views > 0)
     }
 
-    /// The features of an item, if it has any.
-    pub(crate) fn get(&self, data: &ImageData, item: usize, view: View) -> Option<&[f32]> {
+    /// Whether an item has features.
+    pub(crate) fn has(&self, data: &ImageData, item: usize, view: View) -> bool {
+        let (features, digest) = self.place(data, item, view);
+        features.has(&digest)
+    }
+
+    /// Where the features of an item are, if it has any.
+    fn place(&self, data: &ImageData, item: usize, view: View) -> (&Activations, Digest) {
         match (view, self.views.len()) {
-            (View::Validation, _) | (_, 0) => self.plain.get(&data.digests[item]),
+            (View::Validation, _) | (_, 0) => (&self.plain, data.digests[item]),
             (View::Training { epoch }, views) => {
                 // The copies take turns, but not all images use the same one.
                 let view = epoch.wrapping_add(hash_of_text(&data.items[item].id)) % views as u64;
-                self.views[view as usize].get(&digest_of_view(data, item))
+                (&self.views[view as usize], digest_of_view(data, item))
             }
         }
     }
 
     /// The features of these items, which have some: `[items, …]`.
-    pub(crate) fn rows(&self, data: &ImageData, items: &[usize], view: View) -> TensorData {
-        let rows = items.iter().map(|&item| self.get(data, item, view).expect("an item that has some"));
-        let values = rows.collect::<Vec<&[f32]>>().concat();
+    ///
+    /// # Errors
+    /// Where they are in a scratch file that cannot be read.
+    pub(crate) fn rows(&self, data: &ImageData, items: &[usize], view: View) -> Result<TensorData> {
         let views = self.views.first().filter(|_| view != View::Validation);
         let shape = views.unwrap_or(&self.plain).shape.clone();
-        TensorData::new(values, [vec![items.len()], shape].concat())
+        let mut values = Vec::with_capacity(items.len() * shape.iter().product::<usize>());
+        for &item in items {
+            let (features, digest) = self.place(data, item, view);
+            features.append_to(&mut values, &digest)?;
+        }
+        Ok(TensorData::new(values, [vec![items.len()], shape].concat()))
     }
 
     /// Some columns of the features of the images without augmentation, as the features of another key; written
-    /// to the cache folder too, where there is one.
+    /// to the cache folder too, where there is one. Also returns whether that went well.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
     pub(crate) fn columns(
         &self,
         key: blake3::Hash,
         ranges: &[Range<usize>],
         store: Option<&ActivationStore>,
-    ) -> (Self, Result<()>) {
-        let plain = self.plain.columns(ranges);
+    ) -> Result<(Self, Result<()>)> {
+        let plain = self.plain.columns(ranges)?;
         let saved = store.map_or(Ok(()), |store| {
             plain.images().chunks(IMAGES_A_SHARD).try_for_each(|images| store.save(images, &plain))
         });
-        (Self { key, plain, of_train: self.of_train, views: Vec::new() }, saved)
+        Ok((Self { key, plain, of_train: self.of_train, views: Vec::new() }, saved))
     }
 
     /// The features of all images, and of this many augmented copies of training images, or, with 0, of these
@@ -252,8 +276,12 @@ impl FeatureCache {
         observers: &mut Observers,
     ) -> Result<(Self, Event)> {
         let began = Instant::now();
-        let (plain, of_train) = old.map_or_else(Default::default, |old| (old.plain, old.of_train));
+        let _span = timeline::span("features");
         let Collector { data, seed, .. } = *collector;
+        let (plain, of_train) = match old {
+            Some(old) => (old.plain, old.of_train),
+            None => (collector.empty(), false),
+        };
         let split = &data.split;
         let as_validation =
             if views == 0 { [&split.train[..], &split.valid].concat() } else { split.valid.clone() };
@@ -264,18 +292,26 @@ impl FeatureCache {
         let plain = of_views.remove(0).features;
         of_views.extend((0..views as u64).map(|view| {
             let key = key_of_view(&key, seed, view, data.augmentation());
-            collector.begin(key, Activations::default(), Some(view))
+            collector.begin(key, collector.empty(), Some(view))
         }));
         collector.fill(split.train.clone(), &mut of_views, &mut progress, observers)?;
         let seconds = began.elapsed().as_secs_f64();
-        let CacheProgress { found, computed, .. } = progress;
+        let CacheProgress { found, computed, waited, .. } = progress;
         let of_train = of_train || views == 0;
         let views = of_views.into_iter().map(|view| view.features).collect();
-        Ok((Self { key, plain, of_train, views }, Event::Features { cached: found, computed, seconds }))
+        Ok((
+            Self { key, plain, of_train, views },
+            Event::Features { cached: found, computed, seconds, waited },
+        ))
     }
 }
 
 impl<B: Backbone> Collector<'_, B> {
+    /// The features of no image yet.
+    fn empty(&self) -> Activations {
+        self.cache.map_or_else(Activations::default, Activations::spilling_to)
+    }
+
     fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
         // The code of a custom transform is in no key, so that another one's features would be taken for its
         // own.
@@ -300,7 +336,7 @@ impl<B: Backbone> Collector<'_, B> {
         loop {
             let before = items.len();
             items.retain(|&item| {
-                let is_missing = |view: &ViewFeatures| view.get(self.data, item).is_none();
+                let is_missing = |view: &ViewFeatures| !view.has(self.data, item);
                 !observers.was_skipped(&self.data.items[item].path) && views.iter().any(is_missing)
             });
             if items.is_empty() || items.len() == before {
@@ -320,7 +356,8 @@ impl<B: Backbone> Collector<'_, B> {
     ) -> Result<()> {
         let mut missing = Vec::new();
         for view in views.iter_mut() {
-            for problem in view.load(self.data, items) {
+            let _span = timeline::span("read cached features");
+            for problem in view.load(self.data, items)? {
                 let text = format!("{problem}; its activations are computed again");
                 observers.emit(&Event::Notice { text })?;
             }
@@ -375,7 +412,7 @@ impl<B: Backbone> Collector<'_, B> {
                 for ((&item, &epoch), row) in batch.indices.iter().zip(&batch.epochs).zip(rows) {
                     let view = views.iter_mut().find(|view| view.epoch() == epoch).expect("one of the views");
                     let digest = view.digest(self.data, item);
-                    view.features.add(shape, &[digest], row);
+                    view.features.add(shape, &[digest], row)?;
                     // Each process writes what it has computed.
                     if batch.is_own {
                         view.unsaved.push(digest);
@@ -383,6 +420,7 @@ impl<B: Backbone> Collector<'_, B> {
                 }
                 progress.computed += batch.indices.len();
             }
+            progress.waited += batch.waited;
             let seen = batch.indices.len() + batch.skipped.len();
             left -= seen;
             progress.done += seen;

@@ -2,4 +2,5 @@
 
 pub(crate) mod cache;
 pub(crate) mod prefix;
+mod rows;
 pub(crate) mod store;

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use ocelli_data::{Augmentation, Channels, Digest, Preprocessing};
 use ocelli_nn::{Backbone, Network};
 
-use crate::features::store::{ActivationStore, Activations};
+use crate::features::store::ActivationStore;
 
 /// The stages of a network before the first trainable one, and the preprocessing.
 pub(crate) struct FrozenPrefix<'a, B: Backbone> {
@@ -71,9 +71,7 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
 
     /// The fraction of these images whose features are in the cache folder.
     pub(crate) fn cached_fraction(&self, cache: &Path, max_pixels: u64, images: HashSet<Digest>) -> f64 {
-        let mut found = Activations::default();
-        ActivationStore::new(cache, &self.key(), max_pixels).load(&images, &mut found);
-        let count = images.iter().filter(|digest| found.get(digest).is_some()).count();
+        let count = ActivationStore::new(cache, &self.key(), max_pixels).count(&images);
         count as f64 / images.len().max(1) as f64
     }
 }

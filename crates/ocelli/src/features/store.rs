@@ -18,50 +18,75 @@ use ocelli_data::{Digest, files, io_reason};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result};
+use crate::features::rows::RowStore;
 use crate::file;
 
-/// Features of many images, in memory.
+/// Features of many images: in memory, or in a scratch file where they are large and a folder for it was given.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Activations {
     /// The shape of one image's features: `[pooled]`, or `[channels, height, width]`.
     pub(crate) shape: Vec<usize>,
     rows: HashMap<Digest, usize>,
-    values: Vec<f32>,
+    values: RowStore,
 }
 
 impl Activations {
-    pub(crate) fn get(&self, image: &Digest) -> Option<&[f32]> {
-        let length = self.row_len();
-        self.rows.get(image).map(|row| &self.values[row * length..][..length])
+    /// Of no image yet. Once they would take much memory, they are in a scratch file on the disk of this folder.
+    pub(crate) fn spilling_to(folder: &Path) -> Self {
+        Self { values: RowStore::spilling_to(folder), ..Self::default() }
+    }
+
+    /// Whether there are some of this image.
+    pub(crate) fn has(&self, image: &Digest) -> bool {
+        self.rows.contains_key(image)
+    }
+
+    /// Appends the features of an image, which has some.
+    ///
+    /// # Errors
+    /// Where the scratch file cannot be read.
+    pub(crate) fn append_to(&self, values: &mut Vec<f32>, image: &Digest) -> Result<()> {
+        self.values.append_to(values, self.rows[image], self.row_len())
     }
 
     /// Adds the features of images that are not there yet; `shape` is that of one image's.
-    pub(crate) fn add(&mut self, shape: &[usize], images: &[Digest], values: &[f32]) {
+    ///
+    /// # Errors
+    /// Where the scratch file cannot be read again after a write to it has failed.
+    pub(crate) fn add(&mut self, shape: &[usize], images: &[Digest], values: &[f32]) -> Result<()> {
         if self.rows.is_empty() {
             self.shape = shape.to_vec();
         }
         let length = self.row_len();
         assert_eq!((shape, values.len()), (&self.shape[..], images.len() * length), "one shape for all");
         for (image, values) in images.iter().zip(values.chunks_exact(length)) {
-            let next = self.rows.len();
             if let std::collections::hash_map::Entry::Vacant(row) = self.rows.entry(*image) {
-                row.insert(next);
-                self.values.extend_from_slice(values);
+                row.insert(self.values.push(values)?);
             }
         }
+        Ok(())
     }
 
     /// The same images with these ranges of each image's features alone, which must be pooled.
-    pub(crate) fn columns(&self, ranges: &[Range<usize>]) -> Self {
-        let length = self.row_len();
-        let mut values = Vec::with_capacity(self.rows.len() * ranges.iter().map(Range::len).sum::<usize>());
-        for row in self.values.chunks_exact(length.max(1)) {
-            ranges.iter().for_each(|range| values.extend_from_slice(&row[range.clone()]));
+    ///
+    /// # Errors
+    /// As [`append_to`](Self::append_to) and [`add`](Self::add).
+    pub(crate) fn columns(&self, ranges: &[Range<usize>]) -> Result<Self> {
+        let mut columns = Self { values: self.values.empty_like(), ..Self::default() };
+        let shape = [ranges.iter().map(Range::len).sum()];
+        let (mut row, mut selected) = (Vec::new(), Vec::new());
+        for image in self.images() {
+            row.clear();
+            selected.clear();
+            self.append_to(&mut row, &image)?;
+            ranges.iter().for_each(|range| selected.extend_from_slice(&row[range.clone()]));
+            columns.add(&shape, &[image], &selected)?;
         }
-        Self { shape: vec![ranges.iter().map(Range::len).sum()], rows: self.rows.clone(), values }
+        columns.shape = shape.to_vec();
+        Ok(columns)
     }
 
-    /// The images.
+    /// The images, in the order in which they were added.
     pub(crate) fn images(&self) -> Vec<Digest> {
         let mut images: Vec<(usize, Digest)> = self.rows.iter().map(|(image, row)| (*row, *image)).collect();
         images.sort_unstable();
@@ -93,7 +118,37 @@ impl ActivationStore {
     }
 
     /// Adds the cached features of these images; returns what is wrong with shards, such as "PATH is damaged".
-    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Vec<String> {
+    ///
+    /// # Errors
+    /// As [`Activations::add`].
+    pub(crate) fn load(&self, expected: &HashSet<Digest>, found: &mut Activations) -> Result<Vec<String>> {
+        let mut failed = None;
+        let problems = self.each_row(expected, &mut |image, shape, row| {
+            if found.has(image) {
+                return Some(());
+            }
+            if !found.rows.is_empty() && found.shape != shape {
+                return None;
+            }
+            failed = failed.take().or(found.add(shape, &[*image], row).err());
+            Some(())
+        });
+        failed.map_or(Ok(problems), Err)
+    }
+
+    /// How many of these images have cached features.
+    pub(crate) fn count(&self, expected: &HashSet<Digest>) -> usize {
+        let mut found = HashSet::new();
+        self.each_row(expected, &mut |image, _, _| {
+            found.insert(*image);
+            Some(())
+        });
+        found.len()
+    }
+
+    /// Calls `each` with every cached row of these images, and its shape; `None` from it means that the shard does
+    /// not fit. Returns what is wrong with shards.
+    fn each_row(&self, expected: &HashSet<Digest>, each: &mut EachRow) -> Vec<String> {
         let mut problems = Vec::new();
         files::sweep(&self.folder, files::LEFT);
         // A folder that does not exist, or cannot be read, is empty.
@@ -101,7 +156,7 @@ impl ActivationStore {
         shards.retain(|path| path.extension().is_some_and(|extension| extension == EXTENSION));
         for path in shards {
             match files::read(&path) {
-                Ok(bytes) if add_shard(&path, &bytes, self.max_pixels, expected, found).is_none() => {
+                Ok(bytes) if read_shard(&path, &bytes, self.max_pixels, expected, each).is_none() => {
                     problems.push(format!("{} is damaged", path.display()));
                 }
                 Ok(_) => {}
@@ -119,8 +174,9 @@ impl ActivationStore {
             return Ok(());
         }
         let keys: Vec<u8> = images.concat();
-        let rows = images.iter().flat_map(|image| activations.get(image).expect("just computed"));
-        let values: Vec<u8> = rows.flat_map(|value| value.to_le_bytes()).collect();
+        let mut rows = Vec::with_capacity(images.len() * activations.row_len());
+        images.iter().try_for_each(|image| activations.append_to(&mut rows, image))?;
+        let values: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
         let shape = [&[images.len()], &activations.shape[..]].concat();
         let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).expect("sizes agree");
         let tensors = [
@@ -140,14 +196,17 @@ impl ActivationStore {
     }
 }
 
-/// Adds the rows of these images from a shard, unless it was made under a higher limit; `None` if its content
+/// What is done with each row: the image, the shape, and the values.
+type EachRow<'a> = dyn FnMut(&Digest, &[usize], &[f32]) -> Option<()> + 'a;
+
+/// Reads the rows of these images from a shard, unless it was made under a higher limit; `None` if its content
 /// does not match its name.
-fn add_shard(
+fn read_shard(
     path: &Path,
     bytes: &[u8],
     max_pixels: u64,
     expected: &HashSet<Digest>,
-    found: &mut Activations,
+    each: &mut EachRow,
 ) -> Option<()> {
     if path.file_stem()?.to_str()? != blake3::hash(bytes).to_hex().as_str() {
         return None;
@@ -167,15 +226,14 @@ fn add_shard(
     if row_bytes == 0 {
         return None;
     }
+    let mut values: Vec<f32> = Vec::with_capacity(row_bytes / 4);
     for (image, row) in
         images.data().as_chunks::<32>().0.iter().zip(activations.data().chunks_exact(row_bytes))
     {
-        if expected.contains(image) && found.get(image).is_none() {
-            if !found.rows.is_empty() && found.shape != shape {
-                return None;
-            }
-            let values: Vec<f32> = row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            found.add(shape, &[*image], &values);
+        if expected.contains(image) {
+            values.clear();
+            values.extend(row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+            each(image, shape, &values)?;
         }
     }
     Some(())

@@ -24,6 +24,7 @@ pub(crate) mod evaluation;
 mod explain;
 mod inside;
 mod labels;
+pub(crate) mod large_neighbours;
 mod look;
 pub(crate) mod neighbours;
 mod ranking;

@@ -34,13 +34,16 @@ pub struct Outlier {
 }
 
 /// The number of neighbours (cleanlab's for outliers).
-const NEIGHBOURS: usize = 10;
+pub(super) const NEIGHBOURS: usize = 10;
+/// Candidates for them by the random projection, from which the exact similarity chooses.
+pub(super) const CANDIDATES: usize = 3 * NEIGHBOURS;
 /// Images of at least this cosine similarity count as nearly identical.
 pub(crate) const NEARLY_THE_SAME: f32 = 0.97;
 /// Dimensions of the random projection for the search (Johnson & Lindenstrauss 1984).
-const DIMENSIONS: usize = 96;
-/// With more images than these, outliers are found by the distance to this many of them.
-const REFERENCES: usize = 20_000;
+pub(super) const DIMENSIONS: usize = 96;
+/// With more images than these, all are compared with so many of them, or fewer: see
+/// [`references`](super::large_neighbours::references).
+pub(super) const REFERENCES: usize = 20_000;
 
 impl Neighbours {
     /// From features `[images, features]`, row by row: the first `outliers` of them, and all pairs.
@@ -68,7 +71,6 @@ impl Neighbours {
         let rows = normalised(features, images);
         let length = rows.len() / images;
         let projected = projected(&rows, length);
-        let step = images.div_ceil(REFERENCES);
         let found: Vec<(f64, Vec<Pair>)> = (0..images)
             .into_par_iter()
             .map(|index| {
@@ -76,14 +78,13 @@ impl Neighbours {
                     return (0.0, Vec::new());
                 }
                 let mut near: Vec<(f32, usize)> = (0..images)
-                    .step_by(step)
                     .filter(|&other| other != index)
                     .map(|other| {
                         (dot(row(&projected, DIMENSIONS, index), row(&projected, DIMENSIONS, other)), other)
                     })
                     .collect();
                 // More candidates than needed, from which the exact similarity chooses.
-                let candidates = (3 * NEIGHBOURS).min(near.len());
+                let candidates = CANDIDATES.min(near.len());
                 near.select_nth_unstable_by(candidates - 1, |a, b| b.0.total_cmp(&a.0));
                 near.truncate(candidates);
                 for (likeness, other) in &mut near {
@@ -91,7 +92,7 @@ impl Neighbours {
                 }
                 near.sort_by(|a, b| b.0.total_cmp(&a.0));
                 let pairs = near.iter().take_while(|(likeness, _)| *likeness >= NEARLY_THE_SAME);
-                let pairs = pairs.filter(|(_, other)| *other > index || *other % step != 0);
+                let pairs = pairs.filter(|(_, other)| *other > index);
                 let pairs = pairs.map(|&(likeness, other)| Pair {
                     first: index.min(other),
                     second: index.max(other),
@@ -104,15 +105,19 @@ impl Neighbours {
                 (mean, pairs)
             })
             .collect();
-        let mut far: Vec<Outlier> =
-            found.iter().enumerate().map(|(index, found)| Outlier { index, distance: found.0 }).collect();
-        far.sort_by(|a, b| b.distance.total_cmp(&a.distance));
-        far.truncate(outliers);
-        let mut pairs: Vec<Pair> = found.into_iter().flat_map(|found| found.1).collect();
-        pairs.sort_by(|a, b| {
+        let far = found.iter().enumerate().map(|(index, found)| Outlier { index, distance: found.0 });
+        let (far, pairs) = (far.collect(), found.into_iter().flat_map(|found| found.1).collect());
+        Self { pairs, outliers: far }.ordered(outliers)
+    }
+
+    /// The most similar pairs first, and the first outliers, the farthest first.
+    pub(super) fn ordered(mut self, outliers: usize) -> Self {
+        self.outliers.sort_by(|a, b| b.distance.total_cmp(&a.distance));
+        self.outliers.truncate(outliers);
+        self.pairs.sort_by(|a, b| {
             b.likeness.total_cmp(&a.likeness).then((a.first, a.second).cmp(&(b.first, b.second)))
         });
-        Self { pairs, outliers: far }
+        self
     }
 }
 
@@ -135,44 +140,80 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Every column with mean 0 and variance 1, then every row with length 1.
 pub(crate) fn normalised(features: &[f32], images: usize) -> Vec<f32> {
-    let length = features.len() / images;
-    let (mut mean, mut square) = (vec![0.0f64; length], vec![0.0f64; length]);
-    for row in features.chunks_exact(length) {
-        for (column, &value) in row.iter().enumerate() {
-            mean[column] += f64::from(value);
-            square[column] += f64::from(value) * f64::from(value);
+    let mut moments = Moments::new(features.len() / images);
+    moments.add(features);
+    let mut rows = features.to_vec();
+    moments.scale().apply(&mut rows);
+    rows
+}
+
+/// The sums of rows' columns and of their squares.
+pub(super) struct Moments {
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+    rows: usize,
+}
+
+/// What normalises rows: the mean of each column, and the reciprocal of its standard deviation.
+pub(super) struct Scale(Vec<(f32, f32)>);
+
+impl Moments {
+    pub(super) fn new(length: usize) -> Self {
+        Self { sums: vec![0.0; length], squares: vec![0.0; length], rows: 0 }
+    }
+
+    pub(super) fn add(&mut self, rows: &[f32]) {
+        for row in rows.chunks_exact(self.sums.len()) {
+            self.rows += 1;
+            for ((&value, sum), square) in row.iter().zip(&mut self.sums).zip(&mut self.squares) {
+                *sum += f64::from(value);
+                *square += f64::from(value) * f64::from(value);
+            }
         }
     }
-    let count = images as f64;
-    let scale: Vec<(f32, f32)> = mean
-        .iter()
-        .zip(&square)
-        .map(|(sum, square)| {
+
+    pub(super) fn scale(&self) -> Scale {
+        let count = self.rows as f64;
+        let columns = self.sums.iter().zip(&self.squares).map(|(sum, square)| {
             let mean = sum / count;
             let deviation = (square / count - mean * mean).max(0.0).sqrt();
             (mean as f32, if deviation > 1e-6 { (1.0 / deviation) as f32 } else { 0.0 })
-        })
-        .collect();
-    let mut rows = features.to_vec();
-    rows.par_chunks_exact_mut(length).for_each(|row| {
-        row.iter_mut().zip(&scale).for_each(|(value, (mean, scale))| *value = (*value - mean) * scale);
-        let norm = dot(row, row).sqrt().max(f32::MIN_POSITIVE);
-        row.iter_mut().for_each(|value| *value /= norm);
-    });
-    rows
+        });
+        Scale(columns.collect())
+    }
+}
+
+impl Scale {
+    /// Every column with mean 0 and variance 1, then every row with length 1.
+    pub(super) fn apply(&self, rows: &mut [f32]) {
+        rows.par_chunks_exact_mut(self.0.len()).for_each(|row| {
+            row.iter_mut().zip(&self.0).for_each(|(value, (mean, scale))| *value = (*value - mean) * scale);
+            unit(row);
+        });
+    }
+}
+
+/// A row with length 1.
+pub(super) fn unit(row: &mut [f32]) {
+    let norm = dot(row, row).sqrt().max(f32::MIN_POSITIVE);
+    row.iter_mut().for_each(|value| *value /= norm);
+}
+
+/// The directions of the random projection, `[DIMENSIONS, length]`.
+pub(super) fn directions(length: usize) -> Vec<f32> {
+    let mut draws = Draws::new(0, Purpose::Project, 0, 0);
+    (0..DIMENSIONS * length).map(|_| draws.normal() as f32).collect()
 }
 
 /// The rows in fewer dimensions, which approximately preserves distances.
 fn projected(rows: &[f32], length: usize) -> Vec<f32> {
-    let mut draws = Draws::new(0, Purpose::Project, 0, 0);
-    let directions: Vec<f32> = (0..DIMENSIONS * length).map(|_| draws.normal() as f32).collect();
+    let directions = directions(length);
     let mut projected = vec![0.0; rows.len() / length * DIMENSIONS];
     projected.par_chunks_exact_mut(DIMENSIONS).zip(rows.par_chunks_exact(length)).for_each(|(to, from)| {
         for (value, direction) in to.iter_mut().zip(directions.chunks_exact(length)) {
             *value = dot(from, direction);
         }
-        let norm = dot(to, to).sqrt().max(f32::MIN_POSITIVE);
-        to.iter_mut().for_each(|value| *value /= norm);
+        unit(to);
     });
     projected
 }

@@ -68,12 +68,17 @@ impl<B: Backbone> Learner<B> {
         self.inputs.cached_fraction(&state) >= NEARLY_ALL
     }
 
-    /// The backbone's pooled features of items that have them, row by row: `[items, features]`.
-    pub(crate) fn pooled_features(&mut self, items: &[usize]) -> Result<Vec<f32>> {
+    /// Makes the backbone's pooled features ready, for [`pooled_features`](Self::pooled_features).
+    pub(crate) fn prepare_pooled_features(&mut self) -> Result<()> {
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
-        self.inputs.prepare_features(&state, &mut self.observers)?;
-        let values = self.inputs.features_of(items, View::Validation).try_into_vec::<f32>();
+        self.inputs.prepare_features(&state, &mut self.observers)
+    }
+
+    /// The backbone's pooled features of items that have them, row by row: `[items, features]`; they must be
+    /// ready.
+    pub(crate) fn pooled_features(&self, items: &[usize]) -> Result<Vec<f32>> {
+        let values = self.inputs.features_of(items, View::Validation)?.try_into_vec::<f32>();
         Ok(values.expect("features are f32"))
     }
 }

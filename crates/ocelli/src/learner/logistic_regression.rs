@@ -14,6 +14,7 @@ use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
 use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::learner::fit::{Hooks, LearnerHooks};
+use crate::learner::out_of_fold::{self, MOST_FITTED};
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
@@ -264,7 +265,8 @@ impl<B: Backbone> Learner<B> {
         let all: Vec<usize> = (0..rows.items.len()).collect();
         for split in self.folds(&rows, &all, folds)? {
             stop.check()?;
-            let (_, found) = rows.fit_and_predict(&split.train, &split.valid, USUAL_C, None);
+            let fitted = out_of_fold::spread(&split.train, MOST_FITTED);
+            let (_, found) = rows.fit_and_predict(&fitted, &split.valid, USUAL_C, None);
             for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
                 logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
             }
@@ -319,7 +321,7 @@ impl<B: Backbone> Learner<B> {
         if items.len() < 2 {
             return Err(Error::NoTrainingBatch);
         }
-        let features = inputs.features_of(&items, View::Validation).try_into_vec::<f32>().expect("f32");
+        let features = inputs.features_of(&items, View::Validation)?.try_into_vec::<f32>().expect("f32");
         let mut targets = inputs.targets(&items);
         let weights = self.options.loss.weights(data);
         let (row_weights, positive_weights) = match task {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ocelli_data::timeline;
 use ocelli_nn::Backbone;
 
 use crate::error::Result;
@@ -27,6 +28,7 @@ impl<B: Backbone> Learner<B> {
     /// used and bad images are errors.
     pub fn lr_find(&mut self, find: LrFind) -> Result<LrCurve> {
         find.check()?;
+        let _span = timeline::span("lr finder");
         let Self { state, inputs, options, observers, .. } = self;
         options.check(inputs.data.classes().len())?;
         let images = find.batch_size.unwrap_or(inputs.data.batch_size());

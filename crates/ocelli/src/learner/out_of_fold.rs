@@ -6,7 +6,7 @@ use ocelli_nn::{Backbone, GROUPS, Head, Network};
 
 use crate::data::{ImageData, Part};
 use crate::error::{Error, Result};
-use crate::event::Observers;
+use crate::event::{Activity, Observers};
 use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::recipe::freezing::Freezing;
@@ -24,6 +24,10 @@ const BATCH_SIZE: usize = 128;
 /// The learning rate of each fold's head.
 const LEARNING_RATE: f64 = 1e-2;
 
+/// Images of other folds that a fold's head is trained on, at most, evenly spread over them: more would take
+/// minutes, and teach it little that is new.
+pub(crate) const MOST_FITTED: usize = 20_000;
+
 /// Heads are trained without observers; only a request to stop is passed on.
 struct Silent(Observers);
 
@@ -37,7 +41,7 @@ impl<B: Backbone<Head = Head>> Learner<B> {
     /// Predicts every training image by a head that was trained on other folds: the images are divided into
     /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
     /// backbone, which are computed once; a linear head by logistic regression. The learner itself is not changed. Byte-identical images are in the
-    /// same fold.
+    /// same fold. Of very many images a fold's head is trained on 20,000, spread evenly.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
     ///
@@ -76,20 +80,22 @@ impl<B: Backbone> Learner<B> {
         if let Some(predictions) = self.regressions_out_of_fold(folds, stop)? {
             return if predictions.is_finite() { Ok(predictions) } else { Err(Error::OutOfFoldNotFinite) };
         }
-        let data = self.data();
+        let data = self.data().clone();
         let training = data.training_items();
         let train = &data.split.train;
         let digests: Vec<Digest> = train.iter().map(|&item| data.digests[item]).collect();
         let mut parts = Vec::new();
         for fold in 0..folds {
             let split = k_fold(&training, &digests, &[], folds, fold, self.state.seed)?;
-            let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect();
-            let split = Split { train: of(split.train), valid: of(split.valid), test: Vec::new() };
+            let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect::<Vec<_>>();
+            let fitted = spread(&of(split.train), MOST_FITTED);
+            let split = Split { train: fitted, valid: of(split.valid), test: Vec::new() };
             let network = &self.state.network;
             let network = network.with_head_of(&new_head(network)?);
             parts.push(self.predict_fold(network, data.with_split(split), stop)?);
+            self.observers.progress(Activity::Review, fold + 1, folds)?;
         }
-        let merged = merged(parts, data);
+        let merged = merged(parts, &data);
         if !merged.is_finite() {
             return Err(Error::OutOfFoldNotFinite);
         }
@@ -122,6 +128,12 @@ pub(crate) type NewHead<'a, B> = dyn FnMut(&Network<B>) -> Result<Network<B>> + 
 
 /// Only the head is trained, on cached features.
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
+
+/// At most this many of some items, spread evenly over them.
+pub(crate) fn spread(items: &[usize], most: usize) -> Vec<usize> {
+    let count = items.len().min(most);
+    (0..count).map(|index| items[index * items.len() / count]).collect()
+}
 
 /// The predictions of all folds as one, by ascending items.
 fn merged(parts: Vec<Predictions>, data: &ImageData) -> Predictions {

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::event::Observers;
 use crate::features::cache::View;
 use crate::learner::Learner;
+use crate::learner::out_of_fold::spread;
 use crate::processes::shared::Rows;
 use crate::recipe::freezing::Freezing;
 use crate::train::state::TrainState;
@@ -97,7 +98,7 @@ impl<B: Backbone> Learner<B> {
         if self.inputs.processes.decided(is_cached)? {
             self.inputs.prepare_features(&state, &mut Observers::default())?;
             let items = self.inputs.with_features(items, View::Validation);
-            let values = self.inputs.features_of(&items, View::Validation).try_into_vec::<f32>();
+            let values = self.inputs.features_of(&items, View::Validation)?.try_into_vec::<f32>();
             return Ok((items, values.expect("features are f32")));
         }
         self.computed_features(&state, items)
@@ -120,10 +121,4 @@ impl<B: Backbone> Learner<B> {
         }
         Ok((read, features))
     }
-}
-
-/// At most this many of some items, evenly spread over them.
-fn spread(items: &[usize], most: usize) -> Vec<usize> {
-    let count = items.len().min(most);
-    (0..count).map(|index| items[index * items.len() / count]).collect()
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::proportion::{Z, wilson};
-use crate::metric::score::{Counts, Score, counts, ranking};
+use crate::metric::score::{Counts, Score, area_contributions, counts, ranking};
 
 /// A metric's value with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -88,7 +88,10 @@ impl Predictions {
         if !self.is_finite() || self.items.is_empty() {
             return None;
         }
-        let contributions = Score::new(self, metric).contributions();
+        let contributions = match metric {
+            Metric::Auroc => area_contributions(self),
+            metric => Score::new(self, metric).contributions(),
+        };
         contributions.iter().all(|value| value.is_finite()).then_some(contributions)
     }
 

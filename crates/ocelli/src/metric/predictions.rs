@@ -163,6 +163,17 @@ impl Predictions {
         &self.probabilities[index * self.classes..][..self.classes]
     }
 
+    /// Every `step`-th image.
+    pub(crate) fn every(&self, step: usize) -> Self {
+        let mut some = Self::new(self.task, self.classes);
+        some.thresholds.clone_from(&self.thresholds);
+        for index in (0..self.len()).step_by(step) {
+            let target = self.targets[index].clone();
+            some.push_row(self.items[index], target, self.row(index), self.losses[index]);
+        }
+        some
+    }
+
     /// Repeats each image this many times.
     pub(super) fn repeated(&self, weights: &[u32]) -> Self {
         let mut drawn = Self::new(self.task, self.classes);

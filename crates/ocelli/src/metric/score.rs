@@ -1,6 +1,7 @@
 //! How metrics are computed: exactly, over a set in which each image occurs any number of times.
 
 use ocelli_data::{Draws, Purpose, Task};
+use rayon::prelude::*;
 
 use crate::metric::custom::CustomMetric;
 use crate::metric::predictions::Predictions;
@@ -134,9 +135,13 @@ impl Score {
                 mean(scores.iter().map(|score| (score - centre).powi(2))) / scores.len() as f64
             }
             Self::Counted { images, .. } => bootstrap(images.len(), |weights| self.of(weights)),
-            Self::Custom(_, predictions) => bootstrap(predictions.len(), |weights| self.of(weights)),
+            // One after the other: a function from another language may have to wait for this thread.
+            Self::Custom(_, predictions) => {
+                let score = |resample| self.of(&drawn_set(predictions.len(), resample));
+                variance_of((0..RESAMPLES).map(score).collect())
+            }
             Self::Ranked(classes) => {
-                let images = classes.first().map_or(0, Ranking::images);
+                let images = classes.first().map_or(0, Ranking::len);
                 let variance = bootstrap(images, |weights| self.of(weights));
                 // Of so few images, the drawn sets vary too little: by (m - 1) / m.
                 let fewest = classes.iter().map(Ranking::sides).filter(|sides| sides.0.min(sides.1) > 0);
@@ -181,7 +186,7 @@ impl Score {
                 }
             }
             Self::Ranked(classes) => {
-                let images = classes.first().map_or(0, Ranking::images) as f64;
+                let images = classes.first().map_or(0, Ranking::len) as f64;
                 let most = together(&mut balanced(classes.iter().map(Ranking::sides)));
                 if variance == 0.0 { most.min(images) } else { most }
             }
@@ -213,17 +218,9 @@ impl Score {
                 images.iter().map(pseudo_value).collect()
             }
             Self::Ranked(classes) => {
-                let defined = classes.iter().filter(|ranking| {
-                    let (with, without) = ranking.sides();
-                    with > 0 && without > 0
-                });
-                let mut sums = vec![0.0; classes.first().map_or(0, Ranking::images)];
-                let mut number = 0.0;
-                for ranking in defined {
-                    number += 1.0;
-                    ranking.add_contributions(&mut sums);
-                }
-                sums.iter().map(|sum| sum / number).collect()
+                let mut areas = Areas::new(classes.first().map_or(0, Ranking::len));
+                classes.iter().for_each(|ranking| areas.add(ranking));
+                areas.contributions()
             }
             Self::Custom(metric, predictions) => {
                 let (value, number) = (metric.score(predictions), predictions.len() as f64);
@@ -348,42 +345,55 @@ pub(super) fn counts(predictions: &Predictions) -> Vec<Vec<(usize, Counts)>> {
 
 /// The images ordered by the probability of one class, ascending.
 pub(super) struct Ranking {
-    /// Images of equal probability are grouped; whether each is of the class.
-    pub(super) ties: Vec<Vec<(usize, bool)>>,
+    /// Each image, and whether it is of the class.
+    images: Vec<(u32, bool)>,
+    /// Where each group of images of equal probability ends.
+    ends: Vec<u32>,
 }
 
 pub(super) fn rankings(predictions: &Predictions) -> Vec<Ranking> {
-    (0..predictions.classes).map(|class| ranking(predictions, class)).collect()
+    (0..predictions.classes).into_par_iter().map(|class| ranking(predictions, class)).collect()
 }
 
 pub(super) fn ranking(predictions: &Predictions, class: usize) -> Ranking {
-    let probability = |index: &usize| predictions.row(*index)[class];
-    let mut indices: Vec<usize> = (0..predictions.items.len()).collect();
-    indices.sort_by(|a, b| probability(a).total_cmp(&probability(b)));
-    let has = |index: &usize| (*index, predictions.targets[*index].classes().contains(&class));
-    let ties = indices.chunk_by(|a, b| probability(a) == probability(b));
-    Ranking { ties: ties.map(|tie| tie.iter().map(has).collect()).collect() }
+    let mut ordered: Vec<(f32, u32)> =
+        (0..predictions.items.len()).map(|index| (predictions.row(index)[class], index as u32)).collect();
+    ordered.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let has = |index: u32| (index, predictions.targets[index as usize].classes().contains(&class));
+    let mut end = 0;
+    let ends = ordered.chunk_by(|a, b| a.0 == b.0).map(|tie| {
+        end += tie.len() as u32;
+        end
+    });
+    let ends = ends.collect();
+    Ranking { images: ordered.into_iter().map(|(_, index)| has(index)).collect(), ends }
 }
 
 impl Ranking {
+    /// Images of equal probability, the least probable first; whether each is of the class.
+    pub(super) fn ties(&self) -> impl Iterator<Item = &[(u32, bool)]> {
+        let mut from = 0;
+        self.ends.iter().map(move |&to| &self.images[std::mem::replace(&mut from, to as usize)..to as usize])
+    }
+
     /// The number of images.
-    fn images(&self) -> usize {
-        self.ties.iter().map(Vec::len).sum()
+    fn len(&self) -> usize {
+        self.images.len()
     }
 
     /// The numbers of images of the class and not of it.
-    fn sides(&self) -> (usize, usize) {
-        let with = self.ties.iter().flatten().filter(|(_, has)| *has).count();
-        (with, self.images() - with)
+    pub(super) fn sides(&self) -> (usize, usize) {
+        let with = self.images.iter().filter(|(_, has)| *has).count();
+        (with, self.len() - with)
     }
 
     /// Adds each image's part in the area, in DeLong's terms (1988): the area, plus how much more often the
     /// image wins against those of the other side, times the number of images per image of its own side.
-    fn add_contributions(&self, sums: &mut [f64]) {
+    pub(super) fn add_contributions(&self, sums: &mut [f64]) {
         let (with, without) = self.sides();
-        let (images, area) = (self.images() as f64, self.auroc(&vec![1; sums.len()]));
+        let (images, area) = (self.len() as f64, self.auroc(&vec![1; sums.len()]));
         let (mut with_below, mut without_below) = (0.0, 0.0);
-        for tie in &self.ties {
+        for tie in self.ties() {
             let having = tie.iter().filter(|(_, has)| *has).count() as f64;
             let lacking = tie.len() as f64 - having;
             for &(image, has) in tie {
@@ -392,7 +402,7 @@ impl Ranking {
                 } else {
                     (1.0 - (with_below + having / 2.0) / with as f64, without)
                 };
-                sums[image] += area + images / side as f64 * (won - area);
+                sums[image as usize] += area + images / side as f64 * (won - area);
             }
             (with_below, without_below) = (with_below + having, without_below + lacking);
         }
@@ -400,10 +410,10 @@ impl Ranking {
 
     pub(super) fn auroc(&self, weights: &[u32]) -> f64 {
         let (mut below, mut have, mut won) = (0.0, 0.0, 0.0);
-        for tie in &self.ties {
+        for tie in self.ties() {
             let (mut with, mut without) = (0.0, 0.0);
             for &(image, has) in tie {
-                *(if has { &mut with } else { &mut without }) += f64::from(weights[image]);
+                *(if has { &mut with } else { &mut without }) += f64::from(weights[image as usize]);
             }
             won += with * (below + without / 2.0);
             below += without;
@@ -413,20 +423,67 @@ impl Ranking {
     }
 }
 
+/// Classes that are ranked at a time: the rankings of all classes would take much memory.
+const RANKED_AT_ONCE: usize = 16;
+
+/// What each image contributes to the mean area under the ROC curves of the classes; see
+/// [`Predictions::contributions`].
+pub(super) fn area_contributions(predictions: &Predictions) -> Vec<f64> {
+    let mut areas = Areas::new(predictions.items.len());
+    for first in (0..predictions.classes).step_by(RANKED_AT_ONCE) {
+        let classes = first..predictions.classes.min(first + RANKED_AT_ONCE);
+        let rankings: Vec<Ranking> =
+            classes.into_par_iter().map(|class| ranking(predictions, class)).collect();
+        rankings.iter().for_each(|ranking| areas.add(ranking));
+    }
+    areas.contributions()
+}
+
+/// The sum of what each image contributes to the areas of some classes.
+struct Areas {
+    sums: Vec<f64>,
+    /// The number of classes that have an area.
+    number: f64,
+}
+
+impl Areas {
+    fn new(images: usize) -> Self {
+        Self { sums: vec![0.0; images], number: 0.0 }
+    }
+
+    fn add(&mut self, ranking: &Ranking) {
+        let (with, without) = ranking.sides();
+        if with > 0 && without > 0 {
+            self.number += 1.0;
+            ranking.add_contributions(&mut self.sums);
+        }
+    }
+
+    fn contributions(self) -> Vec<f64> {
+        self.sums.iter().map(|sum| sum / self.number).collect()
+    }
+}
+
 /// Resamples of the bootstrap.
 const RESAMPLES: u64 = 2000;
 
 /// The variance of a score over drawn sets; a set is the multiplicity of each image.
-fn bootstrap(images: usize, score: impl Fn(&[u32]) -> f64) -> f64 {
-    let scores: Vec<f64> = (0..RESAMPLES)
-        .map(|resample| {
-            let mut draws = Draws::new(0, Purpose::Bootstrap, 0, resample);
-            let mut weights = vec![0; images];
-            (0..images).for_each(|_| weights[draws.below(images as u64) as usize] += 1);
-            score(&weights)
-        })
-        .filter(|score| !score.is_nan())
-        .collect();
+fn bootstrap(images: usize, score: impl Fn(&[u32]) -> f64 + Sync) -> f64 {
+    let scores = (0..RESAMPLES).into_par_iter().map(|resample| score(&drawn_set(images, resample)));
+    variance_of(scores.collect())
+}
+
+/// The multiplicity of each image in a set that is drawn with replacement.
+fn drawn_set(images: usize, resample: u64) -> Vec<u32> {
+    let mut draws = Draws::new(0, Purpose::Bootstrap, 0, resample);
+    let mut weights = vec![0; images];
+    (0..images).for_each(|_| weights[draws.below(images as u64) as usize] += 1);
+    weights
+}
+
+/// The variance of the scores that are defined.
+fn variance_of(scores: Vec<f64>) -> f64 {
+    let scores: Vec<f64> = scores.into_iter().filter(|score| !score.is_nan()).collect();
     let centre = mean(scores.iter().copied());
     mean(scores.iter().map(|score| (score - centre).powi(2)))
 }

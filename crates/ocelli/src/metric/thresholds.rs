@@ -69,18 +69,19 @@ impl Predictions {
             return vec![THRESHOLD; self.classes];
         }
         let threshold = |(class, ranking): (usize, Ranking)| {
-            let support = ranking.ties.iter().flatten().filter(|(_, has)| *has).count();
+            let (support, _) = ranking.sides();
             if support == 0 {
                 return THRESHOLD;
             }
             let (mut counts, mut best) = (Counts { missed: support, ..Counts::default() }, (0.0, 1.0));
-            let probability = |tie: &[(usize, bool)]| self.row(tie[0].0)[class];
-            for (index, tie) in ranking.ties.iter().enumerate().rev() {
+            let probability = |tie: &[(u32, bool)]| self.row(tie[0].0 as usize)[class];
+            let ties: Vec<&[(u32, bool)]> = ranking.ties().collect();
+            for (index, tie) in ties.iter().enumerate().rev() {
                 let having = tie.iter().filter(|(_, has)| *has).count();
                 counts.right += having;
                 counts.missed -= having;
                 counts.wrong += tie.len() - having;
-                let below = if index == 0 { 0.0 } else { probability(&ranking.ties[index - 1]) };
+                let below = if index == 0 { 0.0 } else { probability(ties[index - 1]) };
                 if counts.f(beta) > best.0 {
                     // The midpoint may round to the lower one, which must stay below.
                     let middle = (probability(tie) + below) / 2.0;

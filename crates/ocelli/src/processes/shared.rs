@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use ocelli_data::{Batch, Batches, Loader, Skipped};
+use ocelli_data::{Batch, Batches, Loader, Skipped, timeline};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -133,6 +133,8 @@ impl SharedBatches {
         let began = Instant::now();
         let mut batch = self.own.next().expect("as many batches as samples give")?;
         let waited = began.elapsed().as_secs_f64();
+        timeline::add("wait for images", began);
+        let _span = timeline::span("forward");
         let rows = match batch.indices.is_empty() {
             true => Rows { shape: Vec::new(), values: Vec::new(), targets: Vec::new() },
             false => compute(&mut batch)?,

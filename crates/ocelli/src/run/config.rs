@@ -10,7 +10,7 @@ use ocelli_nn::{Arch, Backbone, DeviceName, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
-use crate::data::builder::ImageDataBuilder;
+use crate::data::builder::{HashProgress, ImageDataBuilder};
 use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 use crate::learner::Learner;
@@ -221,7 +221,7 @@ impl RunConfig {
     /// # Errors
     /// For everything that can be known before something is computed.
     pub fn learner(&self, env: &RunEnv) -> Result<Learner> {
-        let data = self.image_data(env.threads).load()?;
+        let data = self.image_data(env.threads).hash_progress(env.hash_progress.clone()).load()?;
         let mut learner = self.pretrained(data, env)?.0;
         self.apply(&mut learner, env)?;
         Ok(learner)
@@ -286,6 +286,8 @@ pub struct RunEnv {
     pub tensorboard: bool,
     /// The processes that train together; default: this one alone.
     pub processes: ProcessGroup,
+    /// What is told of the photos that are read before the run.
+    pub hash_progress: HashProgress,
 }
 
 /// The content of `config.toml`.

@@ -18,7 +18,7 @@ pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
 
-use ocelli_data::Task as Labels;
+use ocelli_data::{Task as Labels, timeline};
 use ocelli_nn::{AnyBackbone, Arch, Backbone};
 
 use crate::data::ImageData;
@@ -257,6 +257,7 @@ impl<B: Backbone> Run<B> {
             corrected,
             augmented: tta_metrics,
         }))?;
+        let _span = timeline::span("write model");
         let mut model = learner.to_model().with_clip(ProbabilityClip::chosen_on(&predictions));
         model = model.with_training(training);
         if let Some(tuned) = &thresholds {
@@ -295,7 +296,8 @@ fn new_learner<B: Backbone>(
 ) -> Result<(Learner<B>, RunConfig, Option<String>)> {
     settings.check()?;
     agreement::check_recipe(&env.processes, settings)?;
-    let mut learner = learner(settings.image_data(env.threads).load()?)?;
+    let data = settings.image_data(env.threads).hash_progress(env.hash_progress.clone());
+    let mut learner = learner(data.load()?)?;
     settings.apply(&mut learner, env)?;
     let (mut settings, mut reason) = (settings.clone(), None);
     if settings.fit_size {

@@ -114,6 +114,7 @@ impl<B: Backbone> Learner<B> {
         RunConfig {
             arch: self.arch().to_owned(),
             size: options.size,
+            fit_size: false,
             filter: options.filter,
             balanced_sampling: options.balanced_sampling,
             precision: Some(self.network().precision()),
@@ -122,7 +123,7 @@ impl<B: Backbone> Learner<B> {
             framing: options.framing,
             train: self.options.clone(),
             metric: self.best.metric,
-            recipe: Recipe { phases: Vec::new() },
+            recipe: Recipe::from(Vec::new()),
             augmentation: options.augmentation.clone(),
             ..RunConfig::new(data.folders()[0])
         }

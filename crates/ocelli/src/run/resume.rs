@@ -189,7 +189,7 @@ fn photos(
     moved: &Moved,
     is_new: bool,
 ) -> Result<(ImageData, bool)> {
-    let mut data = settings.image_data(env.threads);
+    let mut data = settings.image_data(env.threads).hash_progress(env.hash_progress.clone());
     let mut began_with = 0;
     if !is_new {
         let recorded = Recorded::read(run.path(), moved.without_changed)?;

@@ -3,16 +3,18 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use ocelli_data::Split;
+use ocelli_data::text::count;
+use ocelli_data::{Split, timeline};
 use ocelli_nn::{Backbone, Network};
 
 use crate::data::ImageData;
 use crate::error::Result;
 use crate::event::Observer;
 use crate::interpret::evaluation::Evaluation;
+use crate::interpret::large_neighbours::{FeatureRows, MOST_PAIRS, references};
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::learner::Learner;
-use crate::learner::out_of_fold::NewHead;
+use crate::learner::out_of_fold::{MOST_FITTED, NewHead, spread};
 use crate::run::config::{RunConfig, RunEnv};
 use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
@@ -32,6 +34,8 @@ pub struct LabelReview {
     pub trainable: bool,
     /// The features of the images, row by row, where they were asked for.
     pub features: Option<Vec<f32>>,
+    /// What was left out because there are very many images or classes, one sentence each.
+    pub left_out: Vec<String>,
 }
 
 /// Options of a label review.
@@ -49,6 +53,10 @@ pub struct ReviewOptions {
 
 /// Folds of the out-of-fold predictions for training images.
 pub const REVIEW_FOLDS: usize = 3;
+/// Probabilities of the out-of-fold predictions, images times classes, at most: 256 MB. With very many classes
+/// fewer images are reviewed, but so many at least.
+const MOST_ANSWERS: usize = 1 << 26;
+const LEAST_REVIEWED: usize = 1000;
 /// Outliers that are listed.
 const OUTLIERS: usize = 24;
 
@@ -64,6 +72,7 @@ impl LabelReview {
             predictions: named.clone(),
             trainable: false,
             features: None,
+            left_out: Vec::new(),
         }
     }
 }
@@ -129,7 +138,8 @@ impl FinishedRun {
         }
         let settings = self.settings_for_training();
         let env = RunEnv { cache: options.cache, ..RunEnv::default() };
-        let training = Split { train: data.split().train.clone(), ..Split::default() };
+        let reviewed = spread(&data.split().train, (MOST_ANSWERS / data.classes().len()).max(LEAST_REVIEWED));
+        let training = Split { train: reviewed, ..Split::default() };
         let mut learner = learner(&settings, data.with_split(training))?;
         settings.apply(&mut learner, &env)?;
         if options.only_cached && !learner.has_cached_features() {
@@ -139,10 +149,20 @@ impl FinishedRun {
             learner.observe_boxed(observer);
         }
         learner.observe(stop.clone());
+        let spanned = timeline::span("report: out-of-fold heads");
         let predictions = learner.out_of_fold_until(REVIEW_FOLDS, stop, new_head)?;
-        let features = learner.pooled_features(predictions.items())?;
-        let neighbours = Neighbours::until(&features, predictions.len(), OUTLIERS, &|| stop.is_set());
+        drop(spanned);
+        let spanned = timeline::span("report: neighbours");
+        learner.prepare_pooled_features()?;
+        let items = predictions.items();
+        let read =
+            |rows: &[usize]| learner.pooled_features(&rows.iter().map(|&row| items[row]).collect::<Vec<_>>());
+        let rows = FeatureRows { images: items.len(), read: &read };
+        let neighbours = Neighbours::of_rows(&rows, OUTLIERS, stop)?;
+        drop(spanned);
         stop.check()?;
+        let features = options.features.then(|| learner.pooled_features(items)).transpose()?;
+        let left_out = left_out(data, items.len());
         let duplicates = identical(data, predictions.items());
         let named = Interpretation::new(predictions, data.items());
         Ok(Some(LabelReview {
@@ -151,9 +171,41 @@ impl FinishedRun {
             neighbours,
             duplicates,
             trainable: true,
-            features: options.features.then_some(features),
+            features,
+            left_out,
         }))
     }
+}
+
+/// What a review of so many training images of these leaves out.
+fn left_out(data: &ImageData, images: usize) -> Vec<String> {
+    let (all, classes) = (data.train_len(), data.classes().len());
+    let mut sentences = Vec::new();
+    if images < all && all > (MOST_ANSWERS / classes).max(LEAST_REVIEWED) {
+        sentences.push(format!(
+            "labels were checked of {} of {} training images, spread evenly, since there are {} classes",
+            count(images),
+            count(all),
+            count(classes)
+        ));
+    }
+    if images / REVIEW_FOLDS * (REVIEW_FOLDS - 1) > MOST_FITTED {
+        sentences.push(format!(
+            "the heads that check labels were each fitted to {} of the training images of the other folds, spread evenly",
+            count(MOST_FITTED)
+        ));
+    }
+    let compared = references(images);
+    if compared < images {
+        sentences.push(format!(
+            "near duplicates and outliers were looked for by comparing each of {} training images with {} of them; at \
+             most {} pairs are listed",
+            count(images),
+            count(compared),
+            count(MOST_PAIRS)
+        ));
+    }
+    sentences
 }
 
 /// Groups of byte-identical images among some items, by rows.

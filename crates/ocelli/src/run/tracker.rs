@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use ocelli_data::timeline;
 use ocelli_nn::Backbone;
 
 use crate::error::Result;
@@ -74,6 +75,7 @@ impl Tracker {
         observers: &mut Observers,
     ) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let _span = timeline::span("checkpoint");
         self.progress.seconds += self.clock.elapsed().as_secs_f64();
         self.clock = Instant::now();
         let path = checkpoints.write(learner, &self.progress)?;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use ocelli_data::timeline;
 use ocelli_nn::{Backbone, GROUPS, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +137,7 @@ impl Fit {
         inputs.prepare(state, self.schedule.epochs(), hooks.observers())?;
         let mut records = Vec::new();
         while !self.is_over() {
+            let _span = timeline::span("epoch");
             let began = Instant::now();
             let mut times = EpochTimes { fit: state.fits, epoch: self.epoch + 1, ..EpochTimes::default() };
             self.train_epoch(state, inputs, options, hooks, &mut times)?;
@@ -144,7 +146,10 @@ impl Fit {
             // themselves.
             let averaged = self.averaged(state, inputs, options, hooks.observers())?;
             let measured = averaged.as_ref().unwrap_or(state);
-            let predictions = predict(measured, inputs, Part::Valid, hooks.observers())?;
+            let predictions = {
+                let _span = timeline::span("validation");
+                predict(measured, inputs, Part::Valid, hooks.observers())?
+            };
             times.validation = trained.elapsed().as_secs_f64();
             self.totals.seconds += began.elapsed().as_secs_f64();
             let network = measured.network.clone();

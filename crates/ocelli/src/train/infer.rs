@@ -44,7 +44,7 @@ pub(crate) fn infer<B: Backbone>(
 ) -> Result<(Vec<usize>, Vec<f32>)> {
     if Inputs::prepares_features_of(state.freezing, part) {
         inputs.prepare_features(state, observers)?;
-        return Ok(infer_cached(state, inputs, part));
+        return infer_cached(state, inputs, part);
     }
     let items = inputs.data.part(part).to_vec();
     let mut logits = Vec::with_capacity(items.len() * inputs.data.classes().len());
@@ -63,13 +63,17 @@ pub(crate) fn infer<B: Backbone>(
 }
 
 /// The same from cached features.
-fn infer_cached<B: Backbone>(state: &TrainState<B>, inputs: &Inputs, part: Part) -> (Vec<usize>, Vec<f32>) {
+fn infer_cached<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &Inputs,
+    part: Part,
+) -> Result<(Vec<usize>, Vec<f32>)> {
     let items = inputs.with_features(inputs.data.part(part), View::Validation);
     let mut logits = Vec::with_capacity(items.len() * inputs.data.classes().len());
     let (network, device) = (&state.network, state.network.device());
     let at_once = if state.is_pooled() { POOLED_AT_ONCE } else { 1 };
     for items in items.chunks(inputs.data.batch_size().max(at_once)) {
-        let features = inputs.features_of(items, View::Validation);
+        let features = inputs.features_of(items, View::Validation)?;
         let pooled = if state.is_pooled() {
             Tensor::from_data(features, &device)
         } else {
@@ -78,7 +82,7 @@ fn infer_cached<B: Backbone>(state: &TrainState<B>, inputs: &Inputs, part: Part)
         };
         logits.extend(values(network.infer_head(pooled)));
     }
-    (items, logits)
+    Ok((items, logits))
 }
 
 /// The logits of a batch of images.

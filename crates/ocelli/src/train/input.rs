@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::{Tensor, TensorData};
 use ocelli_data::augment::mix::{Mix, Mixed};
-use ocelli_data::{Batch, Batches, Digest, Items, Loader, Normalization, Preprocessing, Sampler, Store};
+use ocelli_data::{
+    Batch, Batches, Digest, Items, Loader, Normalization, Preprocessing, Sampler, Store, timeline,
+};
 use ocelli_nn::Backbone;
 
 use crate::data::to_tensor::to_tensor;
@@ -175,7 +177,7 @@ impl Inputs {
         let key = self.backbone.prefix(state, &self.data).key();
         let max_pixels = self.data.decoder().max_pixels;
         let store = self.cache.as_deref().map(|cache| ActivationStore::new(cache, &key, max_pixels));
-        let (features, saved) = self.features().columns(key, columns, store.as_ref());
+        let (features, saved) = self.features().columns(key, columns, store.as_ref())?;
         self.features = Some(Arc::new(features));
         match saved {
             Ok(()) => Ok(()),
@@ -312,11 +314,14 @@ impl Inputs {
     /// The items with cached features: all but unreadable images.
     pub(crate) fn with_features(&self, items: &[usize], view: View) -> Vec<usize> {
         let features = self.features();
-        items.iter().copied().filter(|&item| features.get(&self.data, item, view).is_some()).collect()
+        items.iter().copied().filter(|&item| features.has(&self.data, item, view)).collect()
     }
 
     /// The cached features of these items, which have some: `[items, …]`.
-    pub(crate) fn features_of(&self, items: &[usize], view: View) -> TensorData {
+    ///
+    /// # Errors
+    /// Where they are in a scratch file that cannot be read.
+    pub(crate) fn features_of(&self, items: &[usize], view: View) -> Result<TensorData> {
         self.features().rows(&self.data, items, view)
     }
 
@@ -347,8 +352,9 @@ impl BatchStream {
         match self {
             Self::Cached(batches) => {
                 let Some(items) = batches.next() else { return Ok(None) };
-                let features = inputs.features_of(&items, View::Training { epoch: state.epochs });
+                let features = inputs.features_of(&items, View::Training { epoch: state.epochs })?;
                 let waited = began.elapsed().as_secs_f64();
+                timeline::add("read features", began);
                 let input = match state.is_pooled() {
                     true => StageInput::Pooled(Tensor::from_data(features, &device)),
                     false => StageInput::Maps(Tensor::<4>::from_data(features, &device).into()),
@@ -373,6 +379,7 @@ impl BatchStream {
             Self::Images(batches) => {
                 let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
                 let waited = began.elapsed().as_secs_f64();
+                timeline::add("wait for images", began);
                 observers.emit_skipped(&batch.skipped, &inputs.data)?;
                 let targets = targets_of(state, inputs, mix, &mut batch)?;
                 let images = to_tensor(&mut batch, &device);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use ocelli_data::timeline;
 use ocelli_nn::{Backbone, BatchStats, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +144,7 @@ pub(crate) fn train_step<B: Backbone>(
     accumulation: &mut Accumulation,
 ) -> std::result::Result<Step, StepError> {
     let began = Instant::now();
+    let computing = timeline::span("forward and backward");
     let TrainBatch { images, targets, input, .. } = batch;
     let Backward { loss, forward, mut gradients, batch_stats } = match (options.micro_batch, input) {
         (Some(size), StageInput::Maps(output)) => {
@@ -159,6 +161,8 @@ pub(crate) fn train_step<B: Backbone>(
     }
     finite("gradients' norm", gradients.norm())?;
     let backward = began.elapsed();
+    drop(computing);
+    let _span = timeline::span("optimizer");
     accumulation.batches += 1;
     accumulation.images += images;
     if size.is_last || accumulation.batches >= options.accumulate_steps {

@@ -9,6 +9,7 @@ mod settings;
 #[cfg(all(feature = "report", feature = "serve"))]
 mod watched;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,8 +18,8 @@ use std::time::Instant;
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
 use ocelli::{
-    Arch, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult, Thresholds, Tta,
-    WeightStore, Worker,
+    Arch, HashProgress, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult, Thresholds,
+    Tta, WeightStore, Worker, io_reason, timeline,
 };
 
 use crate::errors::{self, Failure};
@@ -140,6 +141,13 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, help_heading = "Run")]
     watch: bool,
+    /// Write a timeline of the run, which ui.perfetto.dev opens
+    ///
+    /// What each thread did and when: reading, decoding, computing, waiting, checkpoints, the report. The file has
+    /// Chrome's trace format; an existing one is replaced.
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    trace: Option<PathBuf>,
     #[command(flatten)]
     processes: ProcessFlags,
     #[command(flatten)]
@@ -241,13 +249,14 @@ struct RecipeFlags {
 }
 
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
-const WITH_RESUME: [&str; 16] = [
+const WITH_RESUME: [&str; 17] = [
     "resume",
     "moved_to",
     "skip_changed",
     "out",
     "tensorboard",
     "watch",
+    "trace",
     "device",
     "threads",
     "cache",
@@ -300,7 +309,7 @@ impl Train {
         }
         self.out.iter().try_for_each(|out| no_dash(out, "--out"))?;
         let processes = self.processes.join()?;
-        let result = self.run_in(&processes);
+        let result = self.run_traced(&processes);
         match &result {
             // Processes stop together, and leave together.
             Ok(()) | Err(Failure::Interrupted) => processes.finish()?,
@@ -309,6 +318,23 @@ impl Train {
             Err(_) => processes.abort("ended early"),
         }
         result
+    }
+
+    /// Trains as one of these processes, of which the first writes a timeline if it is to.
+    fn run_traced(&self, processes: &ProcessGroup) -> Result<(), Failure> {
+        let Some(path) = self.trace.as_deref().filter(|_| processes.rank() == 0) else {
+            return self.run_in(processes);
+        };
+        no_dash(path, "--trace")?;
+        let failed = |error: io::Error| {
+            let (path, reason) = (shown(path.display()), io_reason(&error));
+            Failure::Error(format!("cannot write the timeline {path} (--trace): {reason}"))
+        };
+        timeline::start(path).map_err(failed)?;
+        timeline::add("start", timeline::origin());
+        let result = self.run_in(processes);
+        let written = timeline::finish().map_err(failed);
+        result.and(written)
     }
 
     /// Trains as one of these processes.
@@ -323,6 +349,7 @@ impl Train {
             given: invocation::arguments().iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
             tensorboard: self.tensorboard,
             processes: processes.clone(),
+            hash_progress: self.hash_progress(processes),
         };
         let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
         if processes.rank() > 0 {
@@ -351,10 +378,21 @@ impl Train {
                 if !self.output.quiet {
                     result::print(&outcome, training.learner());
                 }
-                self.conclude(&training, &outcome, &cache, stop)
+                self.conclude(&training, &outcome, &cache, stop)?;
             }
-            Err(error) => Err(failure(error, &training)),
+            Err(error) => return Err(failure(error, &training)),
         }
+        let _span = timeline::span("exit");
+        drop(training);
+        Ok(())
+    }
+
+    /// Shows how far the reading of the photos is, before anything else is printed.
+    fn hash_progress(&self, processes: &ProcessGroup) -> HashProgress {
+        if self.output.quiet || processes.rank() > 0 {
+            return HashProgress::default();
+        }
+        terminal::hash_progress()
     }
 
     /// Computes for the first process, which alone writes and prints.

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ocelli::{Run, RunResult, Stop};
+use ocelli::{Observer, Run, RunResult, Stop, timeline};
 use ocelli_report::{ReportOptions, report_run};
 
 use crate::errors::Failure;
 use crate::interrupt::{finish_batch, stopped};
 use crate::output::{eprintln, message, path_line, println, quoted, shown};
+use crate::terminal;
 use crate::verbs::train::Train;
 
 impl Train {
@@ -22,6 +23,7 @@ impl Train {
         stop: Arc<AtomicBool>,
     ) -> Result<Option<PathBuf>, Failure> {
         let run = training.run_folder().path();
+        let _span = timeline::span("report");
         match report_run(run, self.report_options(cache, stop)) {
             Ok(report) => Ok(Some(report.page)),
             Err(ocelli::Error::Stopped) => {
@@ -60,7 +62,7 @@ impl Train {
             only_cached_features: true,
             data: self.moved_to.clone(),
             stop: Stop::new(stop),
-            ..ReportOptions::default()
+            observer: (!self.output.quiet).then(|| Box::new(terminal::progress_alone()) as Box<dyn Observer>),
         }
     }
 }
