@@ -138,7 +138,7 @@ class Learner:
         """Runs a recipe, and keeps the best weights of all phases.
 
         Args:
-            recipe: A `Recipe`, or the name of a preset: `linear`, `quick`, `lesson`, `full`, `fine-tune-N`.
+            recipe: A `Recipe`, or the name of a preset: `auto`, `linear`, `quick`, `lesson`, `full`, `fine-tune-N`.
 
         Returns:
             The predictions for the validation images.

@@ -14,8 +14,9 @@ class Recipe:
     """The phases of training a pretrained network with a new head.
 
     Args:
-        preset: `quick` (a new head on cached features), `linear` (a logistic regression on cached features), `lesson` (the
-            phases of fast.ai's lesson with few epochs), `full` (with its numbers of epochs) or `fine-tune-N` (fastai 2's `fine_tune`).
+        preset: `auto` (a linear head, then all layers where that promises a gain), `linear` (the linear head alone, by logistic
+            regression on cached features), `quick` (a head with a hidden layer on cached features), `lesson` (the phases of
+            fast.ai's lesson with few epochs), `full` (with its numbers of epochs) or `fine-tune-N` (fastai 2's `fine_tune`).
         size: The image size in pixels at which it starts.
         augmented: Whether the data is augmented; if not, phases with augmentation are skipped.
         then_sizes: Progressive resizing: it continues at these sizes.
@@ -26,13 +27,14 @@ class Recipe:
         unfrozen_lrs: The learning rates in phases that train all layers.
         group_lr_ratio: The learning rate of a layer group divided by that of the group before it.
         tta: Test-time augmentation at the end: a number of views, `corners`, or 0 for none.
+        time_limit: The seconds that all phases together may take: all layers are trained for as many epochs as end in time.
     """
 
     __slots__ = ("_augmentation", "_value")
 
     def __init__(
         self,
-        preset: str = "lesson",
+        preset: str = "auto",
         *,
         size: int = 224,
         augmented: bool | None = None,
@@ -44,6 +46,7 @@ class Recipe:
         unfrozen_lrs: LearningRate | None = None,
         group_lr_ratio: float | None = None,
         tta: int | str | None = None,
+        time_limit: float | None = None,
     ) -> None:
         settings: dict[str, Any] = {"then_sizes": [whole("then_sizes", each) for each in then_sizes]}
         given = {
@@ -55,6 +58,7 @@ class Recipe:
             "unfrozen_lrs": unfrozen_lrs,
             "group_lr_ratio": group_lr_ratio,
             "tta": tta,
+            "time_limit": None if time_limit is None else float(time_limit),
         }
         settings |= {name: value for name, value in given.items() if value is not None}
         if tta == 0:

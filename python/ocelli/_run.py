@@ -97,7 +97,7 @@ class Run:
         self,
         data: PathLike,
         *,
-        recipe: Recipe | str = "lesson",
+        recipe: Recipe | str = "auto",
         arch: str = "efficientnet_lite0",
         size: int | None = None,
         out: PathLike | None = None,
@@ -120,6 +120,7 @@ class Run:
         if isinstance(recipe, str):
             recipe = Recipe(recipe, size=side, augmented="augmentation" in found)
         found["recipe"] = recipe_value(recipe)
+        found["fit_size"] = size is None
         found["arch"] = arch
         found["train"] = train_options(**of_training)
         if metric is not None:

@@ -93,7 +93,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         arch: The backbone.
         size: Side of the images in pixels.
-        recipe: A preset (`linear`, `quick`, `lesson`, `full`, `fine-tune-N`) or a `Recipe`; `quick` trains a head on cached
+        recipe: A preset (`auto`, `linear`, `quick`, `lesson`, `full`, `fine-tune-N`) or a `Recipe`; `quick` trains a head on cached
             features.
         augmentation: Random changes of training images, by name. `None`: none.
         batch_size: Images per step.
