@@ -1,14 +1,14 @@
 // Pictures of a run's report and of the pages of `ocelli serve`, `watch` and `clean`, and drawings as WebP: the part of
 // ci/pictures that needs a browser.
 //
-//   node ci/pictures.mjs IMAGES OCELLI RUN AUGMENTATION.png SGDR.png PHOTO…
+//   node ci/pictures.mjs IMAGES OCELLI RUN LESSON AUGMENTATION.png SGDR.png PHOTO…
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { browser, give, start, words } from "./browser.mjs";
 
-const [images, ocelli, run, augmentation, sgdr, ...photos] = words;
+const [images, ocelli, run, lesson, augmentation, sgdr, ...photos] = words;
 const report = join(run, "report.html");
 
 /** A PNG as WebP, at the same size. */
@@ -43,7 +43,7 @@ for (const colorScheme of ["light", "dark"]) {
 }
 
 /** A picture of a page of a server, light and dark, once `ready` is done. */
-async function served(name, verb, height, ready) {
+async function served(name, verb, run, height, ready) {
   const server = await start(ocelli, [verb, run, "--port", "0", "--log", "none"]);
   for (const colorScheme of ["light", "dark"]) {
     const context = await browser.newContext({ colorScheme, viewport: { width: 1100, height } });
@@ -55,7 +55,7 @@ async function served(name, verb, height, ready) {
   }
   await server.stop();
 }
-await served("serve", "serve", 830, async (page) => {
+await served("serve", "serve", run, 830, async (page) => {
   await page.waitForFunction(() => document.getElementById("status").textContent === "Ready.");
   await give(page, "drop", photos);
   await page.waitForFunction((count) => document.querySelectorAll("article button").length === count, photos.length);
@@ -63,12 +63,12 @@ await served("serve", "serve", 830, async (page) => {
   await page.waitForSelector("article button[aria-pressed=true]");
   await page.evaluate(() => window.scrollTo(0, 0));
 });
-await served("watch", "watch", 1210, async (page) => {
+await served("watch", "watch", lesson, 1210, async (page) => {
   await page.waitForSelector("#curves svg.chart");
   await page.waitForFunction(() => [...document.querySelectorAll(".photos .photo")].every((photo) => photo.querySelector("img")?.complete));
   await page.evaluate(() => document.querySelector("#curves").scrollIntoView({ block: "start" }));
 });
-await served("clean", "clean", 800, async (page) => {
+await served("clean", "clean", run, 800, async (page) => {
   await page.waitForFunction(() => document.body.dataset.ready && [...document.querySelectorAll(".near img")].every((image) => image.complete));
   await page.waitForTimeout(500);
 });

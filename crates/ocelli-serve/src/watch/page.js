@@ -126,6 +126,7 @@ function take(run, event) {
     case "skipped": run.notices.push(`skipped ${event.path}: ${event.reason}`); break;
     case "phase-started": run.phase = event; run.doing = event.phase === "tta" ? "predicting several views of each photo" : "preparing"; break;
     case "features": run.doing = "preparing"; break;
+    case "decision": run.decision = { ...event, number: run.phase?.number }; break;
     case "lr-found": run.searches = [...run.searches.filter((one) => one.fit !== event.fit), event]; break;
     case "fit-started": run.fits.set(event.number, event); run.fit = event.number; run.doing = "training"; break;
     case "resumed": run.fit = event.fit; run.doing = "training"; break;
@@ -278,7 +279,9 @@ function about(value) {
   return `about ${(value / 3600).toFixed(1)} h`;
 }
 
-const trainPhases = (view) => (view.state?.phases ?? []).filter((phase) => phase.kind === "train");
+/** Whether a recipe has decided against a phase, counted from 1. */
+const isLeftOut = ({ run }, phase, number) => run.decision?.goes_on === false && number > run.decision.number && phase.kind !== "tta";
+const trainPhases = (view) => (view.state?.phases ?? []).filter((phase, index) => phase.kind === "train" && !isLeftOut(view, phase, index + 1));
 const plannedEpochs = (view) => trainPhases(view).reduce((sum, phase) => sum + phase.epochs, 0);
 
 /** Whether a learner has nothing to do: its calls come one by one. */
@@ -505,8 +508,9 @@ function drawRest(view, place) {
     made.push(panel("phases", "Phases", element("ol", { class: "phases" }, phases.map((phase, index) => {
       const number = index + 1;
       const isNow = number === current && !isOver;
-      const planned = phase.kind === "train" ? counted(phase.epochs, "epoch") : "";
-      return element("li", { class: isNow ? "current" : number < current || isOver ? "done" : null, "aria-current": isNow ? "step" : null }, `${number}. ${phase.title}`, element("span", {}, (phase.kind === "train" && fitText(number)) || planned));
+      const leftOut = isLeftOut(view, phase, number);
+      const planned = leftOut ? "left out" : phase.kind === "end" && run.decision?.number === number ? run.decision.reason : phase.kind === "train" ? counted(phase.epochs, "epoch") : "";
+      return element("li", { class: isNow ? "current" : !leftOut && (number < current || isOver) ? "done" : null, "aria-current": isNow ? "step" : null }, `${number}. ${phase.title}`, element("span", {}, (phase.kind === "train" && fitText(number)) || planned));
     }))));
   }
   if (run.epochs.length) {

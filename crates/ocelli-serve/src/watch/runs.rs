@@ -106,7 +106,7 @@ fn told(run: &RunFolder) -> Value {
     let settings = run.settings().ok();
     let text = std::fs::read(run.events()).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let (mut epochs, mut finished) = (Vec::new(), Value::Null);
+    let (mut epochs, mut finished, mut goes_on) = (Vec::new(), Value::Null, true);
     for event in text.lines().filter_map(RunFolder::event) {
         match event["event"].as_str() {
             Some("epoch") => {
@@ -115,6 +115,7 @@ fn told(run: &RunFolder) -> Value {
                 epochs.retain(|earlier| at(earlier) < at(&event));
                 epochs.push(event);
             }
+            Some("decision") => goes_on = event["goes_on"] != false,
             Some("finished") => finished = event,
             _ => {}
         }
@@ -125,15 +126,16 @@ fn told(run: &RunFolder) -> Value {
         "arch": settings.as_ref().map(|settings| &settings.arch),
         "size": settings.as_ref().map(|settings| settings.size),
         "seed": settings.as_ref().map(|settings| settings.seed),
-        "planned": settings.as_ref().map(|settings| planned(&settings.recipe.phases)),
+        "planned": settings.as_ref().map(|settings| planned(&settings.recipe.phases, goes_on)),
         "epochs": epochs,
         "finished": finished,
     })
 }
 
-/// The number of epochs of a recipe.
-fn planned(phases: &[Phase]) -> usize {
-    let epochs = phases.iter().map(|phase| match phase {
+/// The number of epochs of a recipe; if it does not go on, up to where it decided so.
+fn planned(phases: &[Phase], goes_on: bool) -> usize {
+    let phases = phases.iter().take_while(|phase| goes_on || **phase != Phase::EndUnlessPromising);
+    let epochs = phases.map(|phase| match phase {
         Phase::Train(train) => train.schedule.epochs(),
         Phase::LogisticRegression(_) => 1,
         _ => 0,

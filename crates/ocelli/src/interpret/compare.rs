@@ -164,3 +164,44 @@ impl Interpretation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+
+    /// Two runs with so many of 100 images right, and their corrected accuracies.
+    fn compared(right: [usize; 2], corrected: [Option<f64>; 2]) -> Comparison {
+        let [first, second] = right.map(|count| Proportion { count, total: 100 });
+        let corrected = corrected.map(|value| {
+            value.map(|value| CorrectedEstimate {
+                metric: Metric::Accuracy,
+                epochs: 10,
+                value,
+                interval: (value - 0.05, value + 0.05),
+            })
+        });
+        Comparison {
+            both_right: 0,
+            both_wrong: 0,
+            right_to_wrong: Vec::new(),
+            wrong_to_right: Vec::new(),
+            first,
+            second,
+            p_value: 0.01,
+            only_first: 0,
+            only_second: 0,
+            other_files: 0,
+            corrected,
+        }
+    }
+
+    #[test]
+    fn a_lead_that_comes_from_choosing_epochs_does_not_hold() {
+        assert_eq!(compared([80, 90], [None, None]).holds_corrected(), None);
+        assert_eq!(compared([80, 90], [None, Some(0.85)]).holds_corrected(), Some(true));
+        assert_eq!(compared([80, 90], [None, Some(0.79)]).holds_corrected(), Some(false));
+        assert_eq!(compared([90, 80], [Some(0.81), None]).holds_corrected(), Some(true));
+        assert_eq!(compared([90, 80], [Some(0.78), Some(0.79)]).holds_corrected(), Some(false));
+    }
+}
