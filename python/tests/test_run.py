@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 import ocelli
+from test_live import asked
 from test_model import command
 
 QUICK = {"recipe": ocelli.Recipe("quick", size=32, head_epochs=3), "size": 32, "cache": False}
@@ -15,7 +16,10 @@ QUICK = {"recipe": ocelli.Recipe("quick", size=32, head_epochs=3), "size": 32, "
 
 def test_a_run_is_that_of_the_command(few_photos, tmp_path):
     run = ocelli.Run(few_photos, out=tmp_path / "module", **QUICK)
+    page = run.watch(browser=False)
     result = run.run()
+    shown = asked(page, "/api/runs")["runs"][0]
+    assert shown["state"] == "finished" and len(shown["epochs"]) == 3
     assert result.model_path == tmp_path / "module/model.safetensors"
     environment = os.environ | {"OCELLI_CACHE": str(tmp_path / "cache")}
     flags = ["--recipe", "quick", "--size", "32", "--head-epochs", "3", "--quiet"]
