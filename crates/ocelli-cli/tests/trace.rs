@@ -64,8 +64,7 @@ fn a_timeline_has_every_part_of_a_run() {
     // The results are those without a timeline.
     place.run(&small(&["--head-epochs", "2", "--out", "plain"]));
     for file in ["predictions.csv", "model.safetensors"] {
-        let [traced, plain] =
-            ["traced", "plain"].map(|run| fs::read(place.path(run).join(file)).unwrap());
+        let [traced, plain] = ["traced", "plain"].map(|run| fs::read(place.path(run).join(file)).unwrap());
         assert!(traced == plain, "{file} differs");
     }
 }
