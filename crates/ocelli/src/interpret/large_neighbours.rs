@@ -220,19 +220,20 @@ impl<'a> Search<'a> {
 mod tests {
     use super::*;
 
-    /// Features of images in groups of four that are alike, with noise of this size, and one image far from all.
+    /// Features of images of eight kinds, in groups of four that are nearly the same, and one image unlike all.
     fn features(images: usize) -> Vec<f32> {
         use ocelli_data::{Draws, Purpose};
-        const WIDTH: usize = 64;
-        let mut values = Vec::with_capacity(images * WIDTH);
+        const KINDS: usize = 8;
+        const OF_KIND: usize = 4;
+        const OF_GROUP: usize = 14;
+        let mut values = Vec::new();
         for image in 0..images {
+            let kind = image / 4 % KINDS;
             let mut draws = Draws::new(1, Purpose::Noise, 0, (image / 4) as u64);
             let mut noise = Draws::new(2, Purpose::Noise, 0, image as u64);
-            let shared = if image == 17 { -6.0 } else { 2.0 };
-            values.extend((0..WIDTH).map(|at| {
-                let common = if at < 16 { shared } else { 0.0 };
-                (common + draws.normal() + 0.05 * noise.normal()) as f32
-            }));
+            values.extend((0..KINDS * OF_KIND).map(|at| f32::from(u8::from(at / OF_KIND == kind))));
+            values.extend((0..OF_GROUP).map(|_| (draws.normal() + 0.05 * noise.normal()) as f32));
+            values.push(f32::from(u8::from(image == 17)));
         }
         values
     }

@@ -26,7 +26,7 @@ const LEARNING_RATE: f64 = 1e-2;
 
 /// Images of other folds that a fold's head is trained on, at most, evenly spread over them: more would take
 /// minutes, and teach it little that is new.
-pub(crate) const MOST_FITTED: usize = 20_000;
+pub(crate) const MOST_FITTED: usize = 10_000;
 
 /// Heads are trained without observers; only a request to stop is passed on.
 struct Silent(Observers);
@@ -41,7 +41,7 @@ impl<B: Backbone<Head = Head>> Learner<B> {
     /// Predicts every training image by a head that was trained on other folds: the images are divided into
     /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
     /// backbone, which are computed once; a linear head by logistic regression. The learner itself is not changed. Byte-identical images are in the
-    /// same fold. Of very many images a fold's head is trained on 20,000, spread evenly.
+    /// same fold. Of very many images a fold's head is trained on 10,000, spread evenly.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
     ///
@@ -107,7 +107,10 @@ impl<B: Backbone> Learner<B> {
         let mut state = TrainState::new(network, self.state.seed);
         state.set_freezing(FROZEN);
         state.fits = 1;
-        let mut inputs = self.inputs.with_data(data.with_batch_size(BATCH_SIZE));
+        let data = data.with_batch_size(BATCH_SIZE);
+        // The fold is predicted once, at the end, and not after every epoch.
+        let fitted = Split { train: data.split.train.clone(), ..Split::default() };
+        let mut inputs = self.inputs.with_data(data.with_split(fitted));
         let TrainOptions { optimizer, weight_decay, .. } = self.options;
         let options = TrainOptions { optimizer, weight_decay, ..TrainOptions::default() };
         let mut hooks = Silent(Observers::default());
@@ -119,6 +122,7 @@ impl<B: Backbone> Learner<B> {
             &options,
             &mut hooks,
         )?;
+        let mut inputs = self.inputs.with_data(data);
         predict(&state, &mut inputs, Part::Valid, &mut hooks.0)
     }
 }

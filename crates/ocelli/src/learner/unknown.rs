@@ -21,6 +21,8 @@ use crate::unknown::{UnknownConfig, UnknownScore};
 /// layers were trained, features are computed for this, which must not take long beside the training.
 const TRAIN_PHOTOS: usize = 600;
 const PHOTOS_A_CLASS: usize = 5;
+/// With very many classes fewer of each: their features are in memory.
+const MOST_TRAIN_PHOTOS: usize = 10_000;
 /// Validation photos that thresholds are set on, at most.
 const VALID_PHOTOS: usize = 400;
 /// The fraction of images that must have cached features, as for a label review.
@@ -71,7 +73,7 @@ impl<B: Backbone> Learner<B> {
     /// The training photos to fit on: of each class equally many, as far as it has so many.
     fn train_photos(&self) -> Vec<usize> {
         let data = self.data();
-        let most = TRAIN_PHOTOS.max(PHOTOS_A_CLASS * data.classes().len());
+        let most = TRAIN_PHOTOS.max((PHOTOS_A_CLASS * data.classes().len()).min(MOST_TRAIN_PHOTOS));
         let train = data.part(Part::Train);
         if data.task() == Labels::MultiLabel || train.len() <= most {
             return spread(train, most);

@@ -17,7 +17,8 @@ const FOLDS: usize = 5;
 impl Predictions {
     /// The temperature that minimises the log loss of these images when every logit is divided by it (Guo et
     /// al. 2017, <https://arxiv.org/abs/1706.04599>): above 1 if the network is overconfident. `None` if
-    /// there is no minimum, since all predictions are right, or all wrong.
+    /// there is no minimum, since all predictions are right, or all wrong. Where images times classes are more
+    /// than 16 million, it is fitted to every so many-th image.
     pub fn temperature(&self) -> Option<f64> {
         Logits::of(self).temperature(&(0..self.items.len()).collect::<Vec<_>>())
     }
@@ -80,6 +81,8 @@ struct Logits<'a> {
 
 /// Logits that are kept in memory, at most: 128 MB.
 const MOST_KEPT: usize = 1 << 24;
+/// Logits that a temperature is fitted to where there are more than that, at most.
+const MOST_FITTED: usize = 1 << 22;
 /// Images whose slopes one thread computes at a time.
 const AT_ONCE: usize = 64;
 
@@ -95,6 +98,16 @@ impl<'a> Logits<'a> {
 
     /// The temperature that minimises the log loss of the images at these indices.
     fn temperature(&self, indices: &[usize]) -> Option<f64> {
+        let some;
+        let indices = match self.values.is_empty() {
+            // With so many classes, a part of the images shows the same, in seconds instead of minutes.
+            true => {
+                let step = (indices.len() * self.predictions.classes).div_ceil(MOST_FITTED).max(1);
+                some = indices.iter().copied().step_by(step).collect::<Vec<usize>>();
+                &some[..]
+            }
+            false => indices,
+        };
         // The log loss is convex in 1 / temperature: its slope has one zero. Slopes are added in their order.
         let slope = |inverse: f64| {
             let slopes = indices.par_iter().with_min_len(AT_ONCE).map(|&index| self.slope(index, inverse));

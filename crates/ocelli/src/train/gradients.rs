@@ -13,20 +13,35 @@ use crate::error::Result;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ParameterGradients(BTreeMap<ParamId, Tensor<1>>);
 
+/// Takes the gradients of the parameters that it visits.
+struct Take(Gradients, BTreeMap<ParamId, Tensor<1>>);
+
+impl ModuleVisitor for Take {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        if let Some(gradient) = parameter.val().grad_remove(&mut self.0) {
+            self.1.insert(parameter.id, gradient.flatten(0, D - 1));
+        }
+    }
+}
+
 impl ParameterGradients {
     /// Takes them from the result of a backward pass.
     pub(crate) fn take<B: Backbone>(network: &Network<B>, gradients: Gradients) -> Self {
-        struct Take(Gradients, BTreeMap<ParamId, Tensor<1>>);
-        impl ModuleVisitor for Take {
-            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                if let Some(gradient) = parameter.val().grad_remove(&mut self.0) {
-                    self.1.insert(parameter.id, gradient.flatten(0, D - 1));
-                }
-            }
-        }
         let mut take = Take(gradients, BTreeMap::new());
         network.visit(&mut take);
         Self(take.1)
+    }
+
+    /// The same where only the head is trained: a backbone has hundreds of parameters to look at.
+    pub(crate) fn take_of_head<B: Backbone>(network: &Network<B>, gradients: Gradients) -> Self {
+        let mut take = Take(gradients, BTreeMap::new());
+        network.head().visit(&mut take);
+        Self(take.1)
+    }
+
+    /// The parameters that have one.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ParamId> {
+        self.0.keys()
     }
 
     /// Whether no parameter has a gradient.

@@ -291,11 +291,14 @@ pub(crate) struct OptimizerState {
     /// The moments of each parameter, flattened.
     #[serde(skip)]
     moments: HashMap<ParamId, Vec<Tensor<1>>>,
+    /// The roles of the network's parameters, once they are known.
+    #[serde(skip)]
+    roles: HashMap<ParamId, ParamRole>,
 }
 
 impl OptimizerState {
     pub(crate) fn new(optimizer: Optimizer, weight_decay: WeightDecay) -> Self {
-        Self { optimizer, weight_decay, steps: 0, moments: HashMap::new() }
+        Self { optimizer, weight_decay, steps: 0, moments: HashMap::new(), roles: HashMap::new() }
     }
 
     /// Updates every parameter that has a gradient.
@@ -307,8 +310,11 @@ impl OptimizerState {
         momentum: Option<f64>,
     ) -> Network<B> {
         self.steps += 1;
-        let roles = network.roles();
-        network.map(&mut Step { state: self, gradients, rates, momentum, roles })
+        // Of a whole network they take a while.
+        if !gradients.ids().all(|id| self.roles.contains_key(id)) {
+            self.roles = network.roles();
+        }
+        network.map(&mut Step { state: self, gradients, rates, momentum })
     }
 
     /// Adds the state to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the moments of parameter NAME.
@@ -350,13 +356,12 @@ struct Step<'a> {
     gradients: ParameterGradients,
     rates: LearningRates,
     momentum: Option<f64>,
-    roles: HashMap<ParamId, ParamRole>,
 }
 
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(gradient) = self.gradients.remove(parameter.id) else { return parameter };
-        let role = self.roles[&parameter.id];
+        let role = self.state.roles[&parameter.id];
         let rate = self.rates.0[role.group];
         let decay_factor = 1.0 - rate * self.state.weight_decay.of(role);
         let point = StepParams { rate, decay_factor, momentum: self.momentum };

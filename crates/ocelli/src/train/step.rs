@@ -129,7 +129,10 @@ fn backward<B: Backbone>(
     // Reading the value waits for it, also on a device that computes beside this thread.
     let value = finite("training loss", f64::from(loss.clone().into_scalar::<f32>()))?;
     let forward = began.elapsed();
-    let gradients = ParameterGradients::take(&state.network, loss.backward());
+    let gradients = match state.is_pooled() {
+        true => ParameterGradients::take_of_head(&state.network, loss.backward()),
+        false => ParameterGradients::take(&state.network, loss.backward()),
+    };
     Ok(Backward { loss: value, forward, gradients, batch_stats: pass.into_batch_stats() })
 }
 

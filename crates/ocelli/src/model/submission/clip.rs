@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use ocelli_data::Task;
+use ocelli_data::{Target, Task};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Metric;
 use crate::metric::estimate::MetricEstimate;
-use crate::metric::predictions::Predictions;
+use crate::metric::predictions::{Predictions, loss_of};
 
 /// The distance from 0 and 1 that probabilities are clipped to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,7 +38,15 @@ impl ProbabilityClip {
             }
             clipped
         };
-        let losses = CLIPS.map(|at| (at, clipped(at).loss()));
+        // Row by row: a copy of all probabilities for each candidate would take much memory and time.
+        let loss_at = |at: f64| {
+            let of = |(index, target): (usize, &Target)| {
+                loss_of(predictions.task(), &clip(predictions.task(), predictions.row(index), at), target)
+            };
+            let losses: Vec<f64> = predictions.targets().par_iter().enumerate().map(of).collect();
+            losses.iter().sum::<f64>() / losses.len() as f64
+        };
+        let losses = CLIPS.map(|at| (at, loss_at(at)));
         let best =
             losses.into_iter().filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))?;
         let MetricEstimate { value, interval: (low, high), .. } = clipped(best.0).estimate(Metric::LogLoss);
