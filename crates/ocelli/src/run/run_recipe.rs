@@ -228,23 +228,29 @@ impl<B: Backbone> Runner<'_, B> {
         let Some(gain) = self.tracker.progress.depth_gain else {
             return (false, "no: features of several depths were not compared".to_owned());
         };
-        let found = match gain {
-            ..0.005 => "features of earlier layers do not lower the log loss in cross-validation".to_owned(),
-            _ => format!(
-                "features of earlier layers lower the log loss in cross-validation by {:.0} %",
-                100.0 * gain
-            ),
-        };
+        let percent = |part: f64| format!("{:.0} %", 100.0 * part);
         if gain < PROMISING_GAIN {
-            let text = format!(
-                "no, the pretrained features suit these photos: {found}; it seldom pays below {:.0} %",
-                100.0 * PROMISING_GAIN
+            let found = match gain {
+                ..0.005 => "do not lower the log loss".to_owned(),
+                _ => format!("lower the log loss by {}", percent(gain)),
+            };
+            let least = percent(PROMISING_GAIN);
+            return (
+                false,
+                format!("no: features of earlier layers {found}, and it seldom pays below {least}"),
             );
-            return (false, text);
         }
         match self.learner.check_memory(&Recipe::from(rest.to_vec()), 0) {
             Err(error @ Error::Memory { .. }) => (false, format!("no: {error}")),
-            _ => (true, format!("yes, these photos are unlike those of the pretraining: {found}")),
+            _ => {
+                let gain = percent(gain);
+                (
+                    true,
+                    format!(
+                        "yes: features of earlier layers lower the log loss by {gain}; it mostly pays then"
+                    ),
+                )
+            }
         }
     }
 
