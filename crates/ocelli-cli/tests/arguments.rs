@@ -127,6 +127,7 @@ const OTHERS: &[&str] = &[
     "--task",
     "--thresholds",
     "--token",
+    "--trace",
     "--values",
     "--weights",
     "--with",
