@@ -126,6 +126,7 @@ const OTHERS: &[&str] = &[
     "--task",
     "--thresholds",
     "--token",
+    "--trace",
     "--values",
     "--weights",
     "--with",
