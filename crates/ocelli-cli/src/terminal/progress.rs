@@ -46,8 +46,9 @@ impl Pace {
 
 /// ` · 1,234 images/s · 19 s left`; empty until it is known.
 fn pace_text(pace: Option<(f64, f64)>, unit: &str) -> String {
-    pace.map_or_else(String::new, |(rate, left)| {
-        format!(" · {} {unit}s/s · {} left", count(rate.round() as usize), duration(left))
+    pace.map_or_else(String::new, |(rate, left)| match rate.round() as usize {
+        0 => format!(" · {} left", duration(left)),
+        rate => format!(" · {} {unit}s/s · {} left", count(rate), duration(left)),
     })
 }
 
@@ -144,6 +145,7 @@ mod tests {
         let (rate, left) = pace.at(progress(264), after(2.0)).unwrap();
         assert!((rate - 100.0).abs() < 1e-6 && (left - 1.36).abs() < 1e-6, "{rate} {left}");
         assert_eq!(pace_text(Some((1234.4, 19.0)), "image"), " · 1,234 images/s · 19 s left");
+        assert_eq!(pace_text(Some((0.04, 29.0)), "fold"), " · 29 s left");
         assert_eq!(pace_text(None, "image"), "");
     }
 }
