@@ -341,10 +341,7 @@ fn what_differs_between_processes_is_named() {
     }
     let data = |rank: usize| if rank == 1 { changed.clone() } else { photos.clone() };
     let content = run("content", &|rank| RunConfig { data: data(rank), ..settings.clone() });
-    assert!(
-        content[0].contains("the content of images, their labels or the split differs"),
-        "{content:?}"
-    );
+    assert!(content[0].contains("the content of images, their labels or the split differs"), "{content:?}");
     // The place of the same photos does not matter; the error of one ends all.
     let missing = |rank: usize| if rank == 1 { folder.path().join("nowhere") } else { photos.clone() };
     let missing = run("missing", &|rank| RunConfig { data: missing(rank), ..settings.clone() });
