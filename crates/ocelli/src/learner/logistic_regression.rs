@@ -183,13 +183,15 @@ impl<B: Backbone> Learner<B> {
     /// [`Error::CustomHead`] where the network's head is a custom module; [`Error::Setting`] for settings out
     /// of range, and for a loss other than cross-entropy; as [`cache_features`](Self::cache_features).
     pub fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<EpochRecord> {
-        Ok(self.logistic_regression_with(settings, &mut ())?.0)
+        Ok(self.logistic_regression_with(settings, None, &mut ())?.0)
     }
 
-    /// The same, with hooks from outside.
+    /// The same, with hooks from outside. With a number of seconds, which are counted once there are features, settings
+    /// are compared only as far as there is time.
     pub(crate) fn logistic_regression_with(
         &mut self,
         settings: &LogisticRegression,
+        time: Option<f64>,
         above: &mut dyn LearnerHooks<B>,
     ) -> Result<(EpochRecord, LogisticRegressionFit)> {
         settings.check()?;
@@ -217,7 +219,7 @@ impl<B: Backbone> Learner<B> {
         let rows = self.rows()?;
         let widths = self.state.network.feature_widths(&widest, self.data().size());
         let Compared { best: chosen, candidates, curve } =
-            self.compare(settings, &rows, &sets, &widest, &widths)?;
+            self.compare(settings, time, &rows, &sets, &widest, &widths)?;
         let (columns, blocks) = columns_of(&chosen.depths, &widest, &widths);
         let mut rows = rows;
         if chosen.depths != widest {
@@ -375,6 +377,7 @@ impl<B: Backbone> Learner<B> {
     fn compare(
         &mut self,
         settings: &LogisticRegression,
+        time: Option<f64>,
         rows: &Rows,
         sets: &[Vec<usize>],
         widest: &[usize],
@@ -407,9 +410,18 @@ impl<B: Backbone> Learner<B> {
             (0, folds.len() * (sets.len() + 2 + if settings.c.is_some() { 0 } else { 3 }));
         let Self { inputs, observers, .. } = self;
         let items = &inputs.data.items;
-        let mut best: Option<(LogisticCandidate, Comparison)> = None;
-        let mut candidates = Vec::new();
+        let (mut best, mut candidates): (Option<(LogisticCandidate, Comparison)>, _) = (None, Vec::new());
+        let (began, mut longest) = (Instant::now(), 0.0f64);
+        // Whether there is time for another setting, in process 0; the last fit takes about as long as a fold's.
+        let has_time = |longest: f64| match time {
+            None => Ok(true),
+            Some(time) => inputs.processes.decided(began.elapsed().as_secs_f64() + 1.5 * longest <= time),
+        };
         for depths in sets {
+            if !has_time(longest)? {
+                break;
+            }
+            let this = Instant::now();
             let (columns, blocks) = columns_of(depths, widest, widths);
             let mut selected = rows.select(&compared, &columns);
             // Standardising needs no labels, so that it may see the held-out images.
@@ -421,14 +433,17 @@ impl<B: Backbone> Learner<B> {
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
                 best = Some((found, comparison));
             }
+            longest = longest.max(this.elapsed().as_secs_f64());
         }
-        let (mut best, mut comparison) = best.expect("there is a set of depths");
+        let Some((mut best, mut comparison)) = best else { return Ok(Compared::nothing(fallback())) };
         if settings.c.is_none() {
             let start = C_GRID.iter().position(|c| *c == USUAL_C).unwrap_or(0);
             for towards in [1, -1] {
                 let mut at = start as isize + towards;
                 let before = best.c;
-                while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at)) {
+                while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at))
+                    && has_time(longest)?
+                {
                     let found = comparison.measure(c, 1, items, observers, (&mut done, total))?;
                     candidates.push(found.clone());
                     if found.log_loss >= best.log_loss {
@@ -442,7 +457,7 @@ impl<B: Backbone> Learner<B> {
             }
         }
         let mut curve = Vec::new();
-        if count == rows.items.len() && count >= SMALLEST_CURVE {
+        if count == rows.items.len() && count >= SMALLEST_CURVE && has_time(longest)? {
             for part in [4, 2] {
                 let found = comparison.measure(best.c, part, items, observers, (&mut done, total))?;
                 let LogisticCandidate { log_loss, accuracy, .. } = found;

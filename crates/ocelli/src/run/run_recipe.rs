@@ -117,6 +117,11 @@ const PROMISING_PHOTOS: usize = 20;
 /// see `benches/linear.md`.
 const PROMISING_GAIN: f64 = 0.2;
 
+/// The part of the time that is left in which settings of a logistic regression are compared.
+const FOR_COMPARISONS: f64 = 0.4;
+/// The part of a time limit that must be left for looking whether an epoch of all layers fits into it.
+const LEAST_LEFT: f64 = 0.15;
+
 /// Whether a phase's epochs are fitted to a time limit: those of a head alone take little.
 fn trains_backbone(train: &TrainPhase) -> bool {
     train.freezing.frozen() + 1 < GROUPS
@@ -168,7 +173,11 @@ impl<B: Backbone> Runner<'_, B> {
     /// Fits a linear head. An interrupted fit begins again: it takes seconds.
     fn logistic_regression(&mut self, settings: &LogisticRegression) -> Result<()> {
         self.number_fit();
-        let (row, fitted) = self.learner.logistic_regression_with(settings, self.tracker)?;
+        // Processes are not equally fast, and all choose the same.
+        let time = self.tracker.time_left().map(|left| (FOR_COMPARISONS * left).max(0.0));
+        let millis = self.learner.inputs.processes.as_first(time.map_or(0, |time| (1e3 * time) as usize))?;
+        let time = time.map(|_| millis as f64 / 1e3);
+        let (row, fitted) = self.learner.logistic_regression_with(settings, time, self.tracker)?;
         self.tracker.progress.depth_gain = fitted.depth_gain();
         if !row.is_finite() {
             let rates = "a logistic regression".to_owned();
@@ -259,11 +268,19 @@ impl<B: Backbone> Runner<'_, B> {
         let Some(limit) = self.tracker.time_limit.filter(|_| trains_backbone(train)) else {
             return Ok(Some(train.schedule.clone()));
         };
-        let epoch = self.learner.seconds_of_an_epoch()?;
         let wanted = train.schedule.epochs();
-        let epochs = whole_epochs(limit - self.tracker.seconds(), epoch).min(wanted);
+        // Measuring takes time, too.
+        let left = limit - self.tracker.seconds();
+        let is_measured = self.learner.inputs.processes.decided(left >= LEAST_LEFT * limit)?;
+        let (epoch, epochs) = if !is_measured {
+            (f64::NAN, 0)
+        } else {
+            let epoch = self.learner.seconds_of_an_epoch()?;
+            (epoch, whole_epochs(limit - self.tracker.seconds(), epoch).min(wanted))
+        };
         let epochs = self.learner.inputs.processes.as_first(epochs)?;
         let text = match epochs {
+            0 if epoch.is_nan() => "all layers are not trained: there is no time left for it".to_owned(),
             0 => format!(
                 "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
             ),

@@ -59,6 +59,11 @@ impl Tracker {
         self.progress.seconds + self.clock.elapsed().as_secs_f64()
     }
 
+    /// The seconds that are left of a time limit.
+    pub(crate) fn time_left(&self) -> Option<f64> {
+        self.time_limit.map(|limit| limit - self.seconds())
+    }
+
     /// Goes back before test-time augmentation if that was the last phase, since its result is not in a
     /// checkpoint.
     pub(crate) fn repeat_tta(&mut self, recipe: &Recipe) {
