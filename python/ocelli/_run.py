@@ -120,7 +120,7 @@ class Run:
         if isinstance(recipe, str):
             recipe = Recipe(recipe, size=side, augmented="augmentation" in found)
         found["recipe"] = recipe_value(recipe)
-        found["fit_size"] = size is None
+        found["fit_to_photos"] = size is None
         found["arch"] = arch
         found["train"] = train_options(**of_training)
         if metric is not None:

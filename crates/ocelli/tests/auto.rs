@@ -152,7 +152,7 @@ fn all_layers_are_trained_at_the_size_of_smaller_photos() {
     drop(run);
     // What was chosen is what config.toml says: the same again takes no other decision.
     let again = RunConfig::read(out.join("config.toml")).unwrap();
-    assert!(!again.fit_size);
+    assert!(!again.fit_to_photos);
     let run = Run::prepare(&again, &env(&folder.path().join("again"))).unwrap();
     assert_eq!(run.settings(), &again);
 }

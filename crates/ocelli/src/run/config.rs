@@ -37,10 +37,11 @@ pub struct RunConfig {
     pub weights: Option<PathBuf>,
     /// The image size in pixels.
     pub size: usize,
-    /// Whether images may be smaller than `size`: where a time limit is short, and where all layers are trained and
-    /// photos are smaller. A run's `config.toml` has the sizes that were taken.
+    /// Whether size and recipe may be fitted to the photos: images are smaller where a time limit is short, and where all
+    /// layers are trained and photos are smaller; and where there are very many photos, heads are trained by gradient
+    /// descent instead of by logistic regression. A run's `config.toml` has what was taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub fit_size: bool,
+    pub fit_to_photos: bool,
     /// The resampling filter.
     pub filter: Filter,
     /// The validation split; default: the data's own, else a fifth of every class.
@@ -141,7 +142,7 @@ impl RunConfig {
             arch: arch.to_string(),
             weights: None,
             size: arch.info().size,
-            fit_size: preset == Preset::Auto,
+            fit_to_photos: preset == Preset::Auto,
             filter: Filter::Bicubic,
             valid_split: None,
             balanced_sampling: false,

@@ -3,8 +3,8 @@
 pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
+mod fitting;
 pub(crate) mod folder;
-mod image_size;
 pub(crate) mod observed;
 pub(crate) mod progress;
 pub(crate) mod recording;
@@ -105,8 +105,7 @@ impl<B: Backbone> Run<B> {
         env: &RunEnv,
         learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
     ) -> Result<Self> {
-        let (mut learner, settings, reason) = new_learner(settings, env, learner)?;
-        let mut notices: Vec<String> = reason.into_iter().collect();
+        let (mut learner, settings, mut notices) = new_learner(settings, env, learner)?;
         let run = match &env.out {
             Some(out) => RunFolder::at(out)?,
             None => {
@@ -287,25 +286,25 @@ impl<B: Backbone> Run<B> {
     }
 }
 
-/// The learner of a new run, in each of its processes; they agree on what they have. Also the settings with the image
-/// size that was taken, and why it was.
+/// The learner of a new run, in each of its processes; they agree on what they have. Also the settings as they were
+/// fitted to the photos, and why.
 fn new_learner<B: Backbone>(
     settings: &RunConfig,
     env: &RunEnv,
     learner: impl FnOnce(ImageData) -> Result<Learner<B>>,
-) -> Result<(Learner<B>, RunConfig, Option<String>)> {
+) -> Result<(Learner<B>, RunConfig, Vec<String>)> {
     settings.check()?;
     agreement::check_recipe(&env.processes, settings)?;
     let data = settings.image_data(env.threads).hash_progress(env.hash_progress.clone());
     let mut learner = learner(data.load()?)?;
     settings.apply(&mut learner, env)?;
-    let (mut settings, mut reason) = (settings.clone(), None);
-    if settings.fit_size {
-        reason = image_size::choose(&mut settings, &mut learner)?;
+    let (mut settings, mut reasons) = (settings.clone(), Vec::new());
+    if settings.fit_to_photos {
+        reasons = fitting::fit(&mut settings, &mut learner)?;
     }
     learner.check_memory(&settings.recipe, 0)?;
     agreement::compare(&env.processes, &settings, &learner, 0)?;
-    Ok((learner, settings, reason))
+    Ok((learner, settings, reasons))
 }
 
 /// What is told of the data at first.

@@ -114,7 +114,7 @@ impl<B: Backbone> Learner<B> {
         RunConfig {
             arch: self.arch().to_owned(),
             size: options.size,
-            fit_size: false,
+            fit_to_photos: false,
             filter: options.filter,
             balanced_sampling: options.balanced_sampling,
             precision: Some(self.network().precision()),

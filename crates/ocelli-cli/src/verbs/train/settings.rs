@@ -17,7 +17,7 @@ impl Train {
         if self.config.is_none() {
             settings.augmentation = preset.augmentation();
             let is_fitted = preset == Preset::Auto || self.recipe.time.is_some();
-            settings.fit_size = is_fitted && self.size.is_empty();
+            settings.fit_to_photos = is_fitted && self.size.is_empty();
         }
         self.source.apply(self.data.as_deref(), &mut settings)?;
         self.backbone.apply(&mut settings);

@@ -1,15 +1,17 @@
-//! The image sizes that a time limit allows, and that photos ask for.
+//! Fits a recipe to photos and a time limit: image sizes, and the kind of head.
 
 use std::time::Instant;
 
+use ocelli_data::text::count;
 use ocelli_nn::{Arch, Backbone};
 
 use crate::data::to_tensor::to_tensor;
 use crate::data::{ImageData, Part};
 use crate::error::Result;
 use crate::learner::Learner;
-use crate::recipe::Phase;
+use crate::recipe::builder::Preset;
 use crate::recipe::logistic::LogisticRegression;
+use crate::recipe::{Phase, Recipe};
 use crate::run::config::RunConfig;
 use crate::train::infer::values;
 
@@ -23,16 +25,17 @@ const SMALLEST_IN_TIME: usize = 64;
 const STEP: usize = 32;
 /// The part of a time limit that features may take.
 const FEATURES: f64 = 0.5;
+/// The values of features to which a logistic regression is fitted at most: 1 GB, of which there are copies.
+const MOST_VALUES: usize = 250_000_000;
+/// The products in one of its steps, of which it takes a hundred or more: about a second.
+const MOST_PRODUCTS: usize = 20_000_000_000;
 /// The images by which the speed is measured.
 const MEASURED: usize = 24;
 
 /// Sets the image size of the settings and the learner, at most what the settings have: less where a time limit is
 /// short. Where the recipe may train all layers, which takes most of the time, and photos are smaller, it does that at
-/// their size. Returns what is to be known of it.
-pub(super) fn choose<B: Backbone>(
-    settings: &mut RunConfig,
-    learner: &mut Learner<B>,
-) -> Result<Option<String>> {
+/// their size. Returns what is to be known of it, and of what else depends on the photos.
+pub(super) fn fit<B: Backbone>(settings: &mut RunConfig, learner: &mut Learner<B>) -> Result<Vec<String>> {
     let reason = match settings.recipe.time_limit {
         Some(limit) => in_time(limit, settings, learner)?,
         None => None,
@@ -48,8 +51,34 @@ pub(super) fn choose<B: Backbone>(
             phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
         }
     }
-    settings.fit_size = false;
-    Ok(reason)
+    settings.fit_to_photos = false;
+    Ok(reason.into_iter().chain(without_regression(settings, learner)).collect())
+}
+
+/// Where photos and classes are so many that a logistic regression would take long, or much memory, a head with a hidden
+/// layer is trained in small steps instead. Returns what is to be known of it.
+fn without_regression<B: Backbone>(settings: &mut RunConfig, learner: &Learner<B>) -> Option<String> {
+    let (data, network) = (learner.data(), learner.network());
+    let stages: Vec<usize> = (0..network.backbone().stages() - 1).collect();
+    let features: usize = network.feature_widths(&stages, settings.size).iter().sum();
+    let values = data.train_len() * features;
+    let is_regression = |phase: &&mut Phase| matches!(phase, Phase::LogisticRegression(_));
+    let phases = &mut settings.recipe.phases;
+    if values <= MOST_VALUES && values * data.classes().len() <= MOST_PRODUCTS
+        || phases.iter_mut().filter(is_regression).count() == 0
+    {
+        return None;
+    }
+    for phase in phases.iter_mut().filter(is_regression) {
+        let head = Recipe::preset(Preset::Quick, settings.size).phases;
+        *phase = head.into_iter().next().expect("a head");
+    }
+    Some(format!(
+        "with {} training images in {} classes a logistic regression would take long, or much memory: a head with a hidden \
+         layer is trained instead, as by the recipe quick",
+        count(data.train_len()),
+        count(data.classes().len())
+    ))
 }
 
 /// The largest size at which there is time to look at all photos.
