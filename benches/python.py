@@ -26,6 +26,7 @@ parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--photos", type=int, default=2000, help="how many, at most")
 parser.add_argument("--size", type=int, default=224)
 parser.add_argument("--command", default=shutil.which("ocelli"))
+parser.add_argument("--without", default="", help="leaves out the ways whose names contain this")
 options = parser.parse_args()
 
 
@@ -46,6 +47,7 @@ def in_turn(ways, warm_up=True):
                 began = time.perf_counter()
                 work()
                 found[name] = time.perf_counter() - began
+                print(f"  {name}: {found[name]:.2f} s", file=sys.stderr, flush=True)
             if number:
                 rows = ", ".join(f"{name} {seconds:.2f}" for name, seconds in found.items())
                 print(f"round {number} (load {os.getloadavg()[0]:.1f}): {rows}", flush=True)
@@ -194,6 +196,8 @@ def head(folder):
     # Minutes each: the files are read once before instead, so that none finds them on the disk first.
     for path in paths:
         pathlib.Path(path).read_bytes()
+    if options.without:
+        ways = {name: work for name, work in ways.items() if options.without not in name}
     spent = in_turn(ways, warm_up=False)
     fastest = min((name for name in spent if name.startswith("timm")), key=lambda name: statistics.median(spent[name]))
     compared(spent, fastest)
