@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn flags_of_other_trainers_are_refused_with_those_to_use() {
         for (flag, advice) in
-            [("--epochs", "--unfrozen-epochs N"), ("--model", "--arch"), ("--imgsz", "--size")]
+            [("--epochs", "--unfrozen-epochs"), ("--model", "--arch"), ("--imgsz", "--size")]
         {
             let error = command().try_get_matches_from(["ocelli", "train", "photos", flag, "1"]).unwrap_err();
             let text = error.to_string();
