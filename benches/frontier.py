@@ -66,7 +66,7 @@ def scored(run, aside):
     right, loss, rows = 0, 0.0, 0
     for row in csv.DictReader(table.splitlines()):
         label = pathlib.Path(row["path"]).parent.name
-        probabilities = {name: float(value) for name, value in row.items() if name in CLASSES}
+        probabilities = {name: float(row[f"probability_{name}"]) for name in CLASSES}
         right += max(probabilities, key=probabilities.get) == label
         loss -= math.log(max(probabilities[label], 1e-12))
         rows += 1

@@ -179,7 +179,7 @@ fn a_short_time_makes_images_smaller_and_leaves_out_what_does_not_fit() {
     let texts = texts.lock().unwrap();
     let said = match epochs {
         0 => "all layers are not trained",
-        _ => "fit into the time",
+        _ => "into the time",
     };
     assert!(texts.iter().any(|text| text.contains(said)), "{epochs} epochs: {texts:?}");
 }

@@ -215,7 +215,7 @@ impl<B: Backbone> Runner<'_, B> {
     /// Passes over the rest of a recipe, but for test-time augmentation, unless it promises a gain.
     fn end_unless_promising(&mut self, recipe: &Recipe) -> Result<()> {
         let rest = &recipe.phases[self.tracker.progress.done + 1..];
-        let (goes_on, reason) = self.is_promising(rest);
+        let (goes_on, reason) = self.is_promising(rest)?;
         if !goes_on {
             let passed = rest.iter().take_while(|phase| !matches!(phase, Phase::Tta(_))).count();
             self.tracker.progress.done += passed;
@@ -224,18 +224,18 @@ impl<B: Backbone> Runner<'_, B> {
     }
 
     /// Whether to train all layers, and why.
-    fn is_promising(&self, rest: &[Phase]) -> (bool, String) {
+    fn is_promising(&self, rest: &[Phase]) -> Result<(bool, String)> {
+        let no = |reason: &str| Ok((false, format!("no: {reason}")));
         let (photos, classes) = (self.learner.data().train_len(), self.learner.data().classes().len());
         let per_class = photos / classes.max(1);
         if per_class < PROMISING_PHOTOS {
-            let text = format!(
-                "no: that seldom pays with fewer than {PROMISING_PHOTOS} training photos of each class, and these are \
+            return no(&format!(
+                "that seldom pays with fewer than {PROMISING_PHOTOS} training photos of each class, and these are \
                  {per_class} on average"
-            );
-            return (false, text);
+            ));
         }
         let Some(gain) = self.tracker.progress.depth_gain else {
-            return (false, "no: features of several depths were not compared".to_owned());
+            return no("features of several depths were not compared");
         };
         let percent = |part: f64| format!("{:.0} %", 100.0 * part);
         if gain < PROMISING_GAIN {
@@ -244,23 +244,26 @@ impl<B: Backbone> Runner<'_, B> {
                 _ => format!("lower the log loss by {}", percent(gain)),
             };
             let least = percent(PROMISING_GAIN);
-            return (
-                false,
-                format!("no: features of earlier layers {found}, and it seldom pays below {least}"),
-            );
+            return no(&format!("features of earlier layers {found}, and it seldom pays below {least}"));
         }
-        match self.learner.check_memory(&Recipe::from(rest.to_vec()), 0) {
-            Err(error @ Error::Memory { .. }) => (false, format!("no: {error}")),
-            _ => {
-                let gain = percent(gain);
-                (
-                    true,
-                    format!(
-                        "yes: features of earlier layers lower the log loss by {gain}; it mostly pays then"
-                    ),
-                )
-            }
+        // What comes before it takes time, too.
+        let has_time = self
+            .tracker
+            .time_left()
+            .zip(self.tracker.time_limit)
+            .is_none_or(|(left, limit)| left >= 2.0 * LEAST_LEFT * limit);
+        if !self.learner.inputs.processes.decided(has_time)? {
+            return no("there is too little time left for it");
         }
+        if let Err(error @ Error::Memory { .. }) = self.learner.check_memory(&Recipe::from(rest.to_vec()), 0)
+        {
+            return no(&error.to_string());
+        }
+        let gain = percent(gain);
+        Ok((
+            true,
+            format!("yes: features of earlier layers lower the log loss by {gain}; it mostly pays then"),
+        ))
     }
 
     /// The schedule of a phase, with no more epochs than end in time; `None` where there is no time for one.
@@ -284,6 +287,9 @@ impl<B: Backbone> Runner<'_, B> {
             0 => format!(
                 "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
             ),
+            1 if wanted > 1 => {
+                format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s")
+            }
             _ if epochs < wanted => {
                 format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s")
             }

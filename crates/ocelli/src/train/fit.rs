@@ -185,7 +185,7 @@ impl Fit {
         if epochs != before {
             self.schedule = schedule.within(epochs);
             let text = format!(
-                "{epochs} epochs instead of {before} fit into the time: the last one took {seconds:.0} s"
+                "there is time for {epochs} epochs in all instead of {before}: the last one took {seconds:.0} s"
             );
             hooks.observers().emit(&Event::Notice { text })?;
         }
