@@ -119,6 +119,7 @@ mod processes;
 mod recipe;
 mod run;
 pub mod schedule;
+mod spread;
 mod stop;
 mod summary;
 mod train;

@@ -3,10 +3,12 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
+use ocelli::finished::FinishedRun;
 use ocelli::prelude::*;
+use ocelli::review::ReviewOptions;
 use ocelli::{
     ClassWeights, Error, LogisticRegression, LogisticRegressionFit, Metric, Phase, Run, RunConfig, RunEnv,
-    TensorFile, ValidSplit,
+    Stop, TensorFile, ValidSplit,
 };
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -199,4 +201,35 @@ fn a_run_of_it_is_resumed_to_the_same_model() {
     for name in whole.names() {
         assert_eq!(whole.get(name).unwrap().values, resumed.get(name).unwrap().values, "{name}");
     }
+}
+
+/// Labels are checked by regressions on the features that the run has cached, those of several depths.
+#[test]
+fn its_labels_are_reviewed_from_cached_features() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, cache) = (folder.path().join("run"), folder.path().join("cache"));
+    let mut config = RunConfig::new(PHOTOS);
+    (config.size, config.batch_size) = (32, 16);
+    let settings = LogisticRegression { depths: Some(vec![2, 4]), c: Some(0.01), folds: 2 };
+    config.recipe = Recipe::from(vec![Phase::LogisticRegression(settings)]);
+    let env = RunEnv { out: Some(out.clone()), cache: Some(cache.clone()), ..RunEnv::default() };
+    Run::prepare(&config, &env).unwrap().run().unwrap();
+    let run = FinishedRun::open(&out).unwrap();
+    let mut predictions = run.labelled_predictions().unwrap();
+    let (data, _) = run.images(&mut predictions, None, 0, &Stop::default()).unwrap();
+    let options = |only_cached| ReviewOptions {
+        cache: Some(cache.clone()),
+        only_cached,
+        features: true,
+        ..ReviewOptions::default()
+    };
+    let review = run.review_labels(&data, options(true), &Stop::default()).unwrap().expect("cached features");
+    assert_eq!(review.predictions.predictions.items().len(), 560);
+    let accuracy = review.predictions.predictions.accuracy().value();
+    assert!(accuracy > 0.5, "{accuracy}");
+    // Neighbours are found by the last stage alone, as for other heads.
+    let last = run.model_config().unwrap();
+    assert_eq!(last.head.depths, [2, 4]);
+    let width = review.features.unwrap().len() / 560;
+    assert_eq!(width, 2560);
 }

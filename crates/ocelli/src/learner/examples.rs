@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::data::ImageData;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
+use crate::spread::spread;
 
 /// How many photos, at most.
 const PHOTOS: usize = 8;
@@ -45,8 +46,7 @@ pub struct Example {
 impl Examples {
     pub(crate) fn of(record: &EpochRecord, predictions: &Predictions, data: &ImageData) -> Self {
         let valid = &data.split.valid;
-        let number = valid.len().min(PHOTOS);
-        let chosen: Vec<usize> = (0..number).map(|place| valid[place * valid.len() / number]).collect();
+        let chosen = spread(valid, PHOTOS);
         let name = |class: usize| data.classes().get(class).cloned().unwrap_or_default();
         let measured = predictions.items().iter().enumerate().filter(|(_, item)| chosen.contains(item));
         let photos = measured.map(|(row, &photo)| {

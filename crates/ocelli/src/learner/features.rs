@@ -75,10 +75,15 @@ impl<B: Backbone> Learner<B> {
         self.inputs.prepare_features(&state, &mut self.observers)
     }
 
-    /// The backbone's pooled features of items that have them, row by row: `[items, features]`; they must be
-    /// ready.
+    /// The pooled features of the backbone's last stage of items that have them, row by row: `[items, features]`;
+    /// they must be ready.
     pub(crate) fn pooled_features(&self, items: &[usize]) -> Result<Vec<f32>> {
         let values = self.inputs.features_of(items, View::Validation)?.try_into_vec::<f32>();
-        Ok(values.expect("features are f32"))
+        let values = values.expect("features are f32");
+        let widths = self.network().feature_widths(self.network().depths(), self.data().size());
+        let [.., last] = widths[..] else { return Ok(values) };
+        // Those of earlier stages, which a linear head may take too, come first.
+        let rows = values.chunks_exact(widths.iter().sum());
+        Ok(rows.flat_map(|row| &row[row.len() - last..]).copied().collect())
     }
 }

@@ -14,13 +14,14 @@ use crate::event::{Activity, EpochTimes, Event, FitStarted, Observers};
 use crate::features::cache::View;
 use crate::learner::Learner;
 use crate::learner::fit::{Hooks, LearnerHooks};
-use crate::learner::out_of_fold::{self, MOST_FITTED};
+use crate::learner::out_of_fold::MOST_FITTED;
 use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::{LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit};
 use crate::schedule::learning_rates::LearningRates;
+use crate::spread::spread;
 use crate::stop::Stop;
 use crate::train::fit::{MeasuredEpoch, record};
 use crate::train::infer::predict;
@@ -267,7 +268,7 @@ impl<B: Backbone> Learner<B> {
         let all: Vec<usize> = (0..rows.items.len()).collect();
         for split in self.folds(&rows, &all, folds)? {
             stop.check()?;
-            let fitted = out_of_fold::spread(&split.train, MOST_FITTED);
+            let fitted = spread(&split.train, MOST_FITTED);
             let (_, found) = rows.fit_and_predict(&fitted, &split.valid, USUAL_C, None);
             for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
                 logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
@@ -293,7 +294,7 @@ impl<B: Backbone> Learner<B> {
             return Ok(vec![depths.clone()]);
         }
         let late = network.group_boundaries()[1];
-        let mut sets = vec![Vec::new(), spread(late..last), spread((last + 1).div_ceil(3)..last)];
+        let mut sets = vec![Vec::new(), some_of(late..last), some_of((last + 1).div_ceil(3)..last)];
         sets.sort_by_key(Vec::len);
         // Each must be within the next: the widest holds the columns of all.
         let widest = sets.last().cloned().unwrap_or_default();
@@ -394,8 +395,9 @@ impl<B: Backbone> Learner<B> {
         if sets.len() == 1 && settings.c.is_some() {
             return Ok(Compared::nothing(fallback()));
         }
-        let count = rows.items.len().min(MOST_COMPARED);
-        let compared: Vec<usize> = (0..count).map(|index| index * rows.items.len() / count).collect();
+        let all: Vec<usize> = (0..rows.items.len()).collect();
+        let compared = spread(&all, MOST_COMPARED);
+        let count = compared.len();
         let Ok(folds) = self.folds(rows, &compared, settings.folds) else {
             let text = format!(
                 "too few training images to compare settings in {} folds: the features of the last stage are used, with \
@@ -544,7 +546,7 @@ fn columns_of(depths: &[usize], widest: &[usize], widths: &[usize]) -> (Vec<Rang
 /// At most this many stages of a range, spread evenly over it, the last one among them.
 const MOST_DEPTHS: usize = 6;
 
-fn spread(stages: Range<usize>) -> Vec<usize> {
+fn some_of(stages: Range<usize>) -> Vec<usize> {
     let count = stages.len().min(MOST_DEPTHS);
     (1..=count).map(|index| stages.start + index * stages.len() / count - 1).collect()
 }

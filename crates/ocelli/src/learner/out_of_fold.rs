@@ -11,6 +11,7 @@ use crate::learner::Learner;
 use crate::metric::predictions::Predictions;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::OneCycle;
+use crate::spread::spread;
 use crate::stop::Stop;
 use crate::train::fit::{Fit, FitHooks};
 use crate::train::infer::predict;
@@ -132,12 +133,6 @@ pub(crate) type NewHead<'a, B> = dyn FnMut(&Network<B>) -> Result<Network<B>> + 
 
 /// Only the head is trained, on cached features.
 const FROZEN: Freezing = Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 };
-
-/// At most this many of some items, spread evenly over them.
-pub(crate) fn spread(items: &[usize], most: usize) -> Vec<usize> {
-    let count = items.len().min(most);
-    (0..count).map(|index| items[index * items.len() / count]).collect()
-}
 
 /// The predictions of all folds as one, by ascending items.
 fn merged(parts: Vec<Predictions>, data: &ImageData) -> Predictions {

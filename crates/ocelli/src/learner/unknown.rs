@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::event::Observers;
 use crate::features::cache::View;
 use crate::learner::Learner;
-use crate::learner::out_of_fold::spread;
 use crate::processes::shared::Rows;
 use crate::recipe::freezing::Freezing;
+use crate::spread::spread;
 use crate::train::state::TrainState;
 use crate::unknown::{UnknownConfig, UnknownScore};
 

@@ -13,6 +13,7 @@ use crate::recipe::builder::Preset;
 use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{Phase, Recipe};
 use crate::run::config::RunConfig;
+use crate::spread::spread;
 use crate::train::infer::values;
 
 /// The most photos whose dimensions are looked at, spread evenly over all.
@@ -29,7 +30,7 @@ const FEATURES: f64 = 0.5;
 const MOST_VALUES: usize = 250_000_000;
 /// The products in one of its steps, of which it takes a hundred or more: about a second.
 const MOST_PRODUCTS: usize = 20_000_000_000;
-/// The images by which the speed is measured.
+/// The images by which the speed is measured, after as many to warm up.
 const MEASURED: usize = 24;
 
 /// Sets the image size of the settings and the learner, at most what the settings have: less where a time limit is
@@ -62,16 +63,15 @@ fn without_regression<B: Backbone>(settings: &mut RunConfig, learner: &Learner<B
     let stages: Vec<usize> = (0..network.backbone().stages() - 1).collect();
     let features: usize = network.feature_widths(&stages, settings.size).iter().sum();
     let values = data.train_len() * features;
-    let is_regression = |phase: &&mut Phase| matches!(phase, Phase::LogisticRegression(_));
-    let phases = &mut settings.recipe.phases;
-    if values <= MOST_VALUES && values * data.classes().len() <= MOST_PRODUCTS
-        || phases.iter_mut().filter(is_regression).count() == 0
-    {
+    if values <= MOST_VALUES && values * data.classes().len() <= MOST_PRODUCTS {
         return None;
     }
-    for phase in phases.iter_mut().filter(is_regression) {
-        let head = Recipe::preset(Preset::Quick, settings.size).phases;
-        *phase = head.into_iter().next().expect("a head");
+    let head = Recipe::preset(Preset::Quick, settings.size).phases;
+    let is_regression = |phase: &&mut Phase| matches!(phase, Phase::LogisticRegression(_));
+    let regressions = settings.recipe.phases.iter_mut().filter(is_regression);
+    let replaced = regressions.map(|phase| *phase = head[0].clone()).count();
+    if replaced == 0 {
+        return None;
     }
     Some(format!(
         "with {} training images in {} classes a logistic regression would take long, or much memory: a head with a hidden \
@@ -120,10 +120,9 @@ fn smallest_of(arch: &str) -> usize {
 
 /// The median of the photos' shorter sides in pixels; `None` where none can be read.
 fn usual_side(data: &ImageData) -> Option<usize> {
-    let (photos, decoder) = (data.part(Part::Train), data.decoder());
-    let count = photos.len().min(LOOKED_AT);
-    let looked_at = (0..count).map(|index| photos[index * photos.len() / count]);
-    let sides = looked_at.filter_map(|item| decoder.probe_file(&data.items()[item].path).ok());
+    let decoder = data.decoder();
+    let looked_at = spread(data.part(Part::Train), LOOKED_AT);
+    let sides = looked_at.into_iter().filter_map(|item| decoder.probe_file(&data.items()[item].path).ok());
     let mut sides: Vec<usize> = sides.map(|probe| probe.width.min(probe.height) as usize).collect();
     sides.sort_unstable();
     sides.get(sides.len() / 2).copied()
@@ -133,23 +132,21 @@ fn usual_side(data: &ImageData) -> Option<usize> {
 /// cached; by some photos.
 fn seconds_of_features<B: Backbone>(learner: &Learner<B>) -> Result<f64> {
     let (network, data) = (learner.network(), learner.data());
-    let photos = data.part(Part::Train);
-    let count = photos.len().min(MEASURED);
-    let some: Vec<usize> = (0..2 * count).map(|index| photos[index * photos.len() / (2 * count)]).collect();
+    let some = spread(data.part(Part::Train), 2 * MEASURED);
+    let (first, second) = some.split_at(some.len() / 2);
     let loader = learner.inputs.loader()?;
-    let mut began = Instant::now();
-    // The first batch warms up.
-    for (number, indices) in some.chunks(count.max(1)).enumerate() {
-        if number == 1 {
-            began = Instant::now();
-        }
-        for batch in loader.batches(indices.to_vec(), 0)? {
+    let seconds_of = |images: &[usize]| -> Result<f64> {
+        let began = Instant::now();
+        for batch in loader.batches(images.to_vec(), 0)? {
             let mut batch = batch?;
             if !batch.indices.is_empty() {
                 values(network.infer_features(to_tensor(&mut batch, &network.device())));
             }
         }
-    }
+        Ok(began.elapsed().as_secs_f64())
+    };
+    // To warm up.
+    seconds_of(first)?;
     let images = (data.train_len() + data.valid_len()) as f64;
-    Ok(began.elapsed().as_secs_f64() / count.max(1) as f64 * images)
+    Ok(seconds_of(second)? / second.len().max(1) as f64 * images)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use ocelli_data::text::count;
 use ocelli_data::{Split, timeline};
-use ocelli_nn::{Backbone, Network};
+use ocelli_nn::{Backbone, HeadKind, Network};
 
 use crate::data::ImageData;
 use crate::error::Result;
@@ -14,9 +14,10 @@ use crate::interpret::evaluation::Evaluation;
 use crate::interpret::large_neighbours::{FeatureRows, MOST_PAIRS, references};
 use crate::interpret::{Interpretation, LabelErrors, Neighbours};
 use crate::learner::Learner;
-use crate::learner::out_of_fold::{MOST_FITTED, NewHead, spread};
+use crate::learner::out_of_fold::{MOST_FITTED, NewHead};
 use crate::run::config::{RunConfig, RunEnv};
 use crate::run::finished::FinishedRun;
+use crate::spread::spread;
 use crate::stop::Stop;
 use crate::train::loss::Loss;
 
@@ -142,6 +143,12 @@ impl FinishedRun {
         let training = Split { train: reviewed, ..Split::default() };
         let mut learner = learner(&settings, data.with_split(training))?;
         settings.apply(&mut learner, &env)?;
+        let model = self.model_config()?;
+        if model.head.kind == HeadKind::Linear {
+            // The features that the run has cached are those that its head takes.
+            learner.set_size(model.preprocessing.size)?;
+            learner.state.network = learner.with_form(Some(&model.head))?;
+        }
         if options.only_cached && !learner.has_cached_features() {
             return Ok(None);
         }
