@@ -25,9 +25,9 @@ pub(crate) trait LearnerHooks<B: Backbone> {
         Ok(())
     }
 
-    /// After an epoch that is not the last, the number of epochs done and the seconds of the last one: the schedule
-    /// that ends in time, or `None` where time does not matter.
-    fn schedule_in_time(&self, _done: usize, _seconds: f64) -> Option<Schedule> {
+    /// After an epoch that is not the last, by the number of epochs done and the seconds of the last one: how many end
+    /// in time, and the schedule if all did; `None` where time does not matter.
+    fn epochs_in_time(&self, _done: usize, _seconds: f64) -> Option<(usize, &Schedule)> {
         None
     }
 
@@ -93,8 +93,8 @@ impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
         above.after_step(&view, observers)
     }
 
-    fn schedule_in_time(&self, done: usize, seconds: f64) -> Option<Schedule> {
-        self.above.schedule_in_time(done, seconds)
+    fn epochs_in_time(&self, done: usize, seconds: f64) -> Option<(usize, &Schedule)> {
+        self.above.epochs_in_time(done, seconds)
     }
 
     fn measured(&mut self, epoch: &mut MeasuredEpoch<B>, _: &Fit) -> ControlFlow<()> {

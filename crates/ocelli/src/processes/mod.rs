@@ -117,7 +117,7 @@ impl ProcessGroup {
 
     /// What process 0 has decided; the others may know less.
     pub(crate) fn decided(&self, own: bool) -> Result<bool> {
-        Ok(self.all_gather(&[u8::from(own)])?.first().is_some_and(|first| first[..] == [1]))
+        Ok(self.as_first(usize::from(own))? == 1)
     }
 
     /// The number that process 0 has.

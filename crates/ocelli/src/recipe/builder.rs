@@ -42,21 +42,34 @@ impl Preset {
         matches!(self, Self::Auto | Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
     }
 
-    fn numbers(self) -> Numbers {
+    fn numbers(self, in_time: bool) -> Numbers {
         let head = Numbers {
+            regression: false,
             head_epochs: 10,
             augmented_epochs: 0,
             augmented_copies: 0,
             unfrozen_schedule: None,
+            only_if_promising: false,
+            optimizer: None,
+            unfrozen_lr: None,
+            group_lr_ratio: 10.0,
             tta: None,
             pct_start: 0.25,
             head_steps: Some(100),
         };
         match self {
-            Self::Auto => {
-                Numbers { head_epochs: 0, unfrozen_schedule: Some(auto_schedule(AUTO_EPOCHS)), ..head }
-            }
-            Self::Linear => Numbers { head_epochs: 0, ..head },
+            Self::Auto => Numbers {
+                regression: true,
+                head_epochs: 0,
+                unfrozen_schedule: Some(fine_tuning(if in_time { AUTO_EPOCHS_IN_TIME } else { AUTO_EPOCHS })),
+                only_if_promising: true,
+                // A head on features of all depths passes on gradients of very different sizes.
+                optimizer: Some(Optimizer::ADAM_W),
+                unfrozen_lr: Some(AUTO_LR),
+                group_lr_ratio: 1.0,
+                ..head
+            },
+            Self::Linear => Numbers { regression: true, head_epochs: 0, ..head },
             Self::Quick => head,
             Self::Lesson => Numbers {
                 head_epochs: 5,
@@ -76,7 +89,7 @@ impl Preset {
             // A warm-up over nearly the whole epoch, then half the learning rate, as in fastai 2.
             Self::FineTune(epochs) => Numbers {
                 head_epochs: 1,
-                unfrozen_schedule: Some(OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()),
+                unfrozen_schedule: Some(fine_tuning(epochs)),
                 pct_start: 0.99,
                 head_steps: None,
                 ..head
@@ -87,10 +100,19 @@ impl Preset {
 
 /// The defaults of a preset.
 struct Numbers {
+    /// Whether the head is a logistic regression.
+    regression: bool,
     head_epochs: usize,
     augmented_epochs: usize,
     augmented_copies: usize,
     unfrozen_schedule: Option<Schedule>,
+    /// Whether all layers are trained only where that promises a gain.
+    only_if_promising: bool,
+    /// That of all layers; `None`: the learner's.
+    optimizer: Option<Optimizer>,
+    /// That of the head in training all layers; `None`: the finder's, or fastai's.
+    unfrozen_lr: Option<f64>,
+    group_lr_ratio: f64,
     tta: Option<Tta>,
     /// The fraction of the head's steps in which its learning rate rises.
     pct_start: f64,
@@ -227,17 +249,14 @@ impl RecipeBuilder {
     /// The recipe.
     #[must_use]
     pub fn build(&self) -> Recipe {
-        let numbers = self.preset.numbers();
+        let numbers = self.preset.numbers(self.time_limit.is_some());
+        let (head_lr, unfrozen_lrs) = self.learning_rates(&numbers);
         let head_epochs = self.head_epochs.unwrap_or(numbers.head_epochs);
         let augmented_epochs =
             self.augmented_epochs.unwrap_or(if self.augmented { numbers.augmented_epochs } else { 0 });
         let copies = self.augmented_copies.unwrap_or(numbers.augmented_copies);
-        let mut unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
-        if self.preset == Preset::Auto && self.time_limit.is_some() && self.unfrozen_schedule.is_none() {
-            unfrozen_schedule = Some(auto_schedule(AUTO_EPOCHS_IN_TIME));
-        }
+        let unfrozen_schedule = self.unfrozen_schedule.clone().or(numbers.unfrozen_schedule);
         let unfrozen_schedule = unfrozen_schedule.filter(|schedule| schedule.epochs() > 0);
-        let (head_lr, unfrozen_lrs) = self.learning_rates(numbers.head_steps);
         // fastai's `fine_tune` augments its one epoch of the head as well.
         let is_cached = !(self.augmented && matches!(self.preset, Preset::FineTune(_)));
 
@@ -246,7 +265,7 @@ impl RecipeBuilder {
             if index > 0 {
                 phases.push(Phase::Resize { size });
             }
-            if matches!(self.preset, Preset::Auto | Preset::Linear) {
+            if numbers.regression {
                 phases.push(Phase::LogisticRegression(LogisticRegression::default()));
             }
             // At larger sizes a trained head continues as in the lesson: at once on augmented images, if
@@ -266,15 +285,16 @@ impl RecipeBuilder {
             if let Some(schedule) = &unfrozen_schedule
                 && (index == 0 || self.preset != Preset::Lesson)
             {
-                let is_auto = self.preset == Preset::Auto;
                 // What is asked for is done.
-                if is_auto && self.unfrozen_schedule.is_none() {
+                if numbers.only_if_promising && self.unfrozen_schedule.is_none() {
                     phases.push(Phase::EndUnlessPromising);
                 }
-                let phase = train_phase(Freezing::Streamed { frozen: 0 }, unfrozen_lrs, schedule.clone());
-                // A head on features of all depths passes on gradients of very different sizes.
-                let optimizer = is_auto.then_some(Optimizer::ADAM_W);
-                phases.push(Phase::Train(TrainPhase { optimizer, ..phase }));
+                phases.push(Phase::Train(TrainPhase {
+                    freezing: Freezing::Streamed { frozen: 0 },
+                    lr: unfrozen_lrs,
+                    schedule: schedule.clone(),
+                    optimizer: numbers.optimizer,
+                }));
             }
         }
         phases.extend(self.tta.unwrap_or(numbers.tta).map(Phase::Tta));
@@ -282,23 +302,22 @@ impl RecipeBuilder {
     }
 
     /// The learning rates of the head alone, and of all layers.
-    fn learning_rates(&self, head_steps: Option<usize>) -> (LrChoice, LrChoice) {
-        let ratio = self.group_lr_ratio.unwrap_or(if self.preset == Preset::Auto { 1.0 } else { 10.0 });
+    fn learning_rates(&self, numbers: &Numbers) -> (LrChoice, LrChoice) {
+        let ratio = self.group_lr_ratio.unwrap_or(numbers.group_lr_ratio);
         let found = |steps, fallback| LrChoice::Finder { group_lr_ratio: ratio, steps, fallback };
-        let (found_head, found_all) = match head_steps {
-            Some(steps) if self.preset == Preset::Auto => {
-                (found(steps, FALLBACK_LR), LrChoice::Fixed(LearningRates::from_ratio(AUTO_LR, ratio)))
-            }
+        let (found_head, found_all) = match numbers.head_steps {
             Some(steps) => (found(steps, FALLBACK_LR), found(UNFROZEN_STEPS, FALLBACK_LR / 10.0)),
             None => (LrChoice::Fixed(2e-3.into()), LrChoice::Fixed(LearningRates::geometric(1e-5, 1e-3))),
         };
         let head = self.head_lr.map_or(found_head, |lr| LrChoice::Fixed(lr.into()));
-        let follows = || self.head_lr.map(|lr| LearningRates::from_ratio(lr / 10.0, ratio));
+        let of_head = self.head_lr.map(|lr| lr / 10.0).or(numbers.unfrozen_lr);
+        let follows = || of_head.map(|lr| LearningRates::from_ratio(lr, ratio));
         (head, self.unfrozen_lrs.or_else(follows).map_or(found_all, LrChoice::Fixed))
     }
 }
 
-fn auto_schedule(epochs: usize) -> Schedule {
+/// One cycle of all layers, as in fastai 2's `fine_tune`.
+fn fine_tuning(epochs: usize) -> Schedule {
     OneCycle::epochs(epochs).pct_start(0.3).div(5.0).into()
 }
 
@@ -311,11 +330,7 @@ fn head(is_cached: bool, augmented_copies: usize) -> Freezing {
 }
 
 fn train(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> Phase {
-    Phase::Train(train_phase(freezing, lr, schedule))
-}
-
-fn train_phase(freezing: Freezing, lr: LrChoice, schedule: impl Into<Schedule>) -> TrainPhase {
-    TrainPhase { freezing, lr, schedule: schedule.into(), optimizer: None }
+    Phase::Train(TrainPhase { freezing, lr, schedule: schedule.into(), optimizer: None })
 }
 
 impl fmt::Display for Preset {

@@ -92,9 +92,7 @@ impl LogisticRegressionFit {
         let best = self.candidates.iter().filter(deeper).map(|deeper| deeper.log_loss).reduce(f64::min)?;
         Some(1.0 - best / first.log_loss).filter(|gain| gain.is_finite())
     }
-}
 
-impl LogisticRegressionFit {
     /// The accuracy that twice as many images may bring, if errors go on falling as they did from a quarter of them to
     /// all: by a power of their number (Hestness et al. 2017, <https://arxiv.org/abs/1712.00409>). `None` without a
     /// learning curve, and where errors did not fall.

@@ -247,12 +247,7 @@ impl<B: Backbone> Runner<'_, B> {
             return no(&format!("features of earlier layers {found}, and it seldom pays below {least}"));
         }
         // What comes before it takes time, too.
-        let has_time = self
-            .tracker
-            .time_left()
-            .zip(self.tracker.time_limit)
-            .is_none_or(|(left, limit)| left >= 2.0 * LEAST_LEFT * limit);
-        if !self.learner.inputs.processes.decided(has_time)? {
+        if !self.has_left(2.0 * LEAST_LEFT)? {
             return no("there is too little time left for it");
         }
         if let Err(error @ Error::Memory { .. }) = self.learner.check_memory(&Recipe::from(rest.to_vec()), 0)
@@ -268,35 +263,35 @@ impl<B: Backbone> Runner<'_, B> {
 
     /// The schedule of a phase, with no more epochs than end in time; `None` where there is no time for one.
     fn schedule_in_time(&mut self, train: &TrainPhase) -> Result<Option<Schedule>> {
-        let Some(limit) = self.tracker.time_limit.filter(|_| trains_backbone(train)) else {
-            return Ok(Some(train.schedule.clone()));
-        };
-        let wanted = train.schedule.epochs();
+        let schedule = &train.schedule;
+        if self.tracker.time_limit.is_none() || !trains_backbone(train) {
+            return Ok(Some(schedule.clone()));
+        }
         // Measuring takes time, too.
-        let left = limit - self.tracker.seconds();
-        let is_measured = self.learner.inputs.processes.decided(left >= LEAST_LEFT * limit)?;
-        let (epoch, epochs) = if !is_measured {
-            (f64::NAN, 0)
-        } else {
-            let epoch = self.learner.seconds_of_an_epoch()?;
-            (epoch, whole_epochs(limit - self.tracker.seconds(), epoch).min(wanted))
-        };
+        if !self.has_left(LEAST_LEFT)? {
+            let text = "all layers are not trained: there is no time left for it".to_owned();
+            self.emit(&Event::Notice { text })?;
+            return Ok(None);
+        }
+        let (epoch, wanted) = (self.learner.seconds_of_an_epoch()?, schedule.epochs());
+        let epochs = whole_epochs(self.tracker.time_left().unwrap_or(0.0), epoch).min(wanted);
         let epochs = self.learner.inputs.processes.as_first(epochs)?;
         let text = match epochs {
-            0 if epoch.is_nan() => "all layers are not trained: there is no time left for it".to_owned(),
             0 => format!(
                 "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
             ),
-            1 if wanted > 1 => {
-                format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s")
-            }
-            _ if epochs < wanted => {
-                format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s")
-            }
-            _ => return Ok(Some(train.schedule.clone())),
+            _ if epochs == wanted => return Ok(Some(schedule.clone())),
+            1 => format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s"),
+            _ => format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s"),
         };
         self.emit(&Event::Notice { text })?;
-        Ok((epochs > 0).then(|| train.schedule.within(epochs)))
+        Ok((epochs > 0).then(|| schedule.within(epochs)))
+    }
+
+    /// Whether this part of a time limit is left, by the clock of process 0; without a limit it is.
+    fn has_left(&self, part: f64) -> Result<bool> {
+        let limit = self.tracker.time_left().zip(self.tracker.time_limit);
+        self.learner.inputs.processes.decided(limit.is_none_or(|(left, limit)| left >= part * limit))
     }
 
     /// Before a fit: it has the number of its phase, after the fits before the recipe.

@@ -103,10 +103,10 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
         }
     }
 
-    fn schedule_in_time(&self, done: usize, seconds: f64) -> Option<Schedule> {
-        let (limit, wanted) = (self.time_limit?, self.wanted.as_ref()?);
-        let epochs = done + whole_epochs(limit - self.seconds(), seconds).max(1);
-        Some(wanted.within(epochs.min(wanted.epochs())))
+    fn epochs_in_time(&self, done: usize, seconds: f64) -> Option<(usize, &Schedule)> {
+        let (left, wanted) = (self.time_left()?, self.wanted.as_ref()?);
+        let epochs = done + whole_epochs(left, seconds).max(1);
+        Some((epochs.min(wanted.epochs()), wanted))
     }
 
     fn measured(&mut self, record: &EpochRecord, predictions: &Predictions, metric: Option<Metric>) {

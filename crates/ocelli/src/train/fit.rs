@@ -84,9 +84,9 @@ pub(crate) trait FitHooks<B: Backbone> {
         Ok(())
     }
 
-    /// After an epoch that is not the last, the number of epochs done and the seconds of the last one: the schedule
-    /// that ends in time, or `None` where time does not matter.
-    fn schedule_in_time(&self, _done: usize, _seconds: f64) -> Option<Schedule> {
+    /// After an epoch that is not the last, by the number of epochs done and the seconds of the last one: how many end
+    /// in time, and the schedule if all did; `None` where time does not matter.
+    fn epochs_in_time(&self, _done: usize, _seconds: f64) -> Option<(usize, &Schedule)> {
         None
     }
 
@@ -180,10 +180,12 @@ impl Fit {
         inputs: &Inputs,
         hooks: &mut dyn FitHooks<B>,
     ) -> Result<()> {
-        let Some(schedule) = hooks.schedule_in_time(self.epoch, seconds) else { return Ok(()) };
-        let (before, epochs) = (self.schedule.epochs(), inputs.processes.as_first(schedule.epochs())?);
+        let Some((epochs, whole)) = hooks.epochs_in_time(self.epoch, seconds) else { return Ok(()) };
+        // Processes are not equally fast.
+        let schedule = whole.within(inputs.processes.as_first(epochs)?);
+        let (before, epochs) = (self.schedule.epochs(), schedule.epochs());
         if epochs != before {
-            self.schedule = schedule.within(epochs);
+            self.schedule = schedule;
             let text = format!(
                 "there is time for {epochs} epochs in all instead of {before}: the last one took {seconds:.0} s"
             );
