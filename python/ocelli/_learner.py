@@ -7,14 +7,13 @@ from typing import Any
 
 from ocelli import _ocelli
 from ocelli._data import ImageData
-from ocelli._errors import SettingError
 from ocelli._live import LivePage, of_learner, shown
 from ocelli._model import Model
 from ocelli._predictions import Interpretation, Predictions
 from ocelli._progress import Observers
 from ocelli._recipe import Recipe, recipe_value
 from ocelli._records import EpochRecord, History, LrCurve, record
-from ocelli._settings import LearningRate, PathLike, number, train_options, whole
+from ocelli._settings import LearningRate, PathLike, number, train_options, whole, wrong_type
 
 Callback = Callable[[dict[str, Any]], Any]
 """Receives events as dictionaries; returning `False` asks to stop after the current step."""
@@ -369,10 +368,4 @@ class Learner:
 def _data(data: ImageData) -> _ocelli.ImageData:
     if isinstance(data, ImageData):
         return data._data
-    expected = "an ocelli.ImageData, such as ImageData.from_folder('photos')"
-    raise SettingError(
-        f"data is of the type {type(data).__name__}; it must be {expected}",
-        name="data",
-        value=type(data).__name__,
-        expected=expected,
-    )
+    raise wrong_type("data", data, "an ocelli.ImageData, such as ImageData.from_folder('photos')")

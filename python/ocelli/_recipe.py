@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ocelli import _ocelli
-from ocelli._errors import SettingError
-from ocelli._settings import LearningRate, whole
+from ocelli._settings import LearningRate, whole, wrong_type
 
 
 class Recipe:
@@ -97,10 +96,4 @@ def recipe_value(recipe: object) -> dict[str, Any]:
     """The value of a recipe."""
     if isinstance(recipe, Recipe):
         return recipe._value
-    expected = "a Recipe, or the name of a preset"
-    raise SettingError(
-        f"recipe is of the type {type(recipe).__name__}; it must be {expected}",
-        name="recipe",
-        value=type(recipe).__name__,
-        expected=expected,
-    )
+    raise wrong_type("recipe", recipe, "a Recipe, or the name of a preset")

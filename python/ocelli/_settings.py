@@ -16,6 +16,12 @@ LearningRate = Union[float, "tuple[float, float]", "tuple[float, float, float]"]
 layers, late layers and head."""
 
 
+def wrong_type(name: str, value: object, expected: str) -> SettingError:
+    """The error for an argument of another type."""
+    found = type(value).__name__
+    return SettingError(f"{name} is of the type {found}; it must be {expected}", name=name, value=found, expected=expected)
+
+
 def whole(name: str, value: Any) -> int:
     """A whole number; 3.0 and numpy's integers are such too."""
     try:
