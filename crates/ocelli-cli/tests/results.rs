@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::sync::OnceLock;
 
-use common::{Place, rows, small, snapshot};
+use common::{Place, rows, small, snapshot, stderr};
 use serde_json::Value;
 
 /// A place with two runs on the same held-out photos, shared by the tests.
@@ -349,4 +349,39 @@ fn calibrated_probabilities_are_said_only_when_asked_for() {
     let said: Vec<String> = table("b/predictions.csv")[0][4..].to_vec();
     let row = place().run(&["predict", "b/model.safetensors", &photo, "--csv"]);
     assert_eq!(row.lines().nth(1).unwrap().split(',').skip(4).collect::<Vec<_>>(), said);
+}
+
+/// Cross-validation from the command to the report; the run is used like any other.
+#[test]
+fn cross_validation_measures_all_images_and_trains_on_all() {
+    let place = Place::with_photos(16);
+    let train = ["train", "photos", "--recipe", "linear", "--size", "32", "--folds", "3", "--out", "run"];
+    let printed = place.run(&train);
+    for words in [
+        "3-fold cross-validation\n    fold",
+        "\n     3/3  ",
+        "of 48 images",
+        "each image predicted by a model that had not seen it",
+        "folds    run/fold-1 to fold-3",
+    ] {
+        assert!(printed.contains(words), "{words}: {printed}");
+    }
+    assert!(!printed.contains("validation image"), "{printed}");
+    let predictions = place.read("run/predictions.csv");
+    let cells = predictions.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    assert_eq!(cells.clone().count(), 48);
+    let right = cells.filter(|row| row[1] == row[2]).count();
+    assert!(printed.contains(&format!("{right} of 48 images")), "{printed}");
+    let report = place.read("run/report.html");
+    assert!(report.contains("evaluated on 48 of them in 3-fold cross-validation"));
+    assert!(report.contains("By fold, accuracy is "), "the folds are listed");
+    assert!(place.path("run/results/label_errors.csv").exists(), "labels are checked");
+    assert!(place.run(&["show", "run"]).contains("48 training images, 3-fold cross-validation"));
+    assert!(place.run(&["predict", "run", "photos/flags"]).lines().count() == 16);
+    // A fold is a run, and can be compared with the whole on its own images.
+    assert!(place.run(&["compare", "run", "run/fold-1"]).contains("16 images"));
+
+    let refused = place.ocelli(&[&train[..8], &["--valid", "0.2", "--out", "b"]].concat()).output().unwrap();
+    assert!(stderr(&refused).contains("--folds"), "{}", stderr(&refused));
+    assert!(!refused.status.success() && !place.path("b").exists());
 }

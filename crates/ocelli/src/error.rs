@@ -505,6 +505,12 @@ pub enum Error {
         /// The run's folder.
         path: PathBuf,
     },
+    /// A cross-validation was to train on all images before its folds.
+    #[error("{}: the folds of this cross-validation have not been run; run them first", path.display())]
+    FoldsNotRun {
+        /// The run's folder.
+        path: PathBuf,
+    },
     /// The photos of a run are not where they are looked for.
     #[error("{reason}; give the folder that holds the photos now, or none: tables and charts need no photos")]
     PhotosNotFound {

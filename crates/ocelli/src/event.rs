@@ -113,6 +113,8 @@ pub enum Event {
     },
     /// A diagnosis of a fit that has ended.
     Diagnosis(Diagnosis),
+    /// A fold of a cross-validation is finished.
+    FoldFinished(FoldFinished),
     /// A long activity has ended for which there is no other event.
     Elapsed {
         /// What was done.
@@ -151,10 +153,25 @@ impl Event {
     }
 }
 
+/// A fold of a cross-validation is finished.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FoldFinished {
+    /// Counted from 1.
+    pub fold: usize,
+    /// The number of folds.
+    pub folds: usize,
+    /// The images that its model was evaluated on.
+    pub images: usize,
+    /// Metrics on them.
+    pub metrics: Vec<MetricEstimate>,
+    /// Seconds of its training, over all attempts.
+    pub seconds: f64,
+}
+
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Finished {
-    /// Seconds of training, over all attempts.
+    /// Seconds of training, over all attempts and folds.
     pub seconds: f64,
     /// The metric that chose the best weights.
     pub metric: Metric,

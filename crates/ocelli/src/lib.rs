@@ -136,7 +136,7 @@ pub use embed::nearest::{Nearest, duplicate_groups, nearest};
 pub use embed::output::{EmbedEvent, EmbedOptions, EmbedSummary, EmbeddingFormat};
 pub use embed::{Embedder, Embedding, Embeddings};
 pub use error::{Error, Result};
-pub use event::{EpochTimes, Event, Observer};
+pub use event::{EpochTimes, Event, FoldFinished, Observer};
 #[cfg(feature = "onnx")]
 pub use export::{
     Agreement, ExportOutput, ExportPhotos, ExportPreprocessing, OnnxOptions, OnnxPrecision, TfliteOptions,

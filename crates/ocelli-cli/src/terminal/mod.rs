@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use ocelli::event::{Activity, PhaseStarted, Progress};
 use ocelli::{
-    CurveShape, EpochRecord, Event, Freezing, HashProgress, LrChoice, LrRule, LrSuggestion, Observer, Phase,
-    Result, SuggestedLrs, TrainPhase, Tta, TtaViews,
+    CurveShape, EpochRecord, Event, FoldFinished, Freezing, HashProgress, LrChoice, LrRule, LrSuggestion,
+    Metric, Observer, Phase, Result, SuggestedLrs, TrainPhase, Tta, TtaViews,
 };
 
 use crate::output::{eprintln, message, println, shown};
@@ -172,6 +172,20 @@ impl Terminal {
     }
 }
 
+/// A row for a fold of a cross-validation, after the header where it is the first.
+fn print_fold(FoldFinished { fold, folds, images, metrics, seconds }: &FoldFinished) {
+    let name = |metric: Metric| format!("  {:>10}", metric.to_string());
+    if *fold == 1 {
+        let names: String = metrics.iter().map(|measured| name(measured.metric)).collect();
+        println!("    fold{names}    images       time");
+    }
+    let values = metrics.iter().map(|measured| {
+        format!("  {:>width$}", number(measured.value), width = measured.metric.to_string().len().max(10))
+    });
+    let (values, images, of) = (values.collect::<String>(), count(*images), format!("{fold}/{folds}"));
+    println!("   {of:>5}{values}  {images:>8}  {:>9}", duration(*seconds));
+}
+
 /// What the time for features was mostly spent on, where the waits say so; nothing where it was short.
 fn bound_of_features(computed: usize, seconds: f64, waited: f64) -> Option<String> {
     /// In less time than this, the first batch would dominate.
@@ -292,6 +306,7 @@ impl Terminal {
                 bound_of_features(*computed, *seconds, *waited).iter().for_each(|line| println!("   {line}"));
             }
             Event::Epoch(row) => self.epoch(row),
+            Event::FoldFinished(fold) => print_fold(fold),
             Event::Diagnosis(diagnosis) => {
                 for line in diagnosis.to_string().lines() {
                     println!("   → {line}");

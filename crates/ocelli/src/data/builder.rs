@@ -28,6 +28,7 @@ const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 /// The origin of a split that lists beside the photos define.
 const AS_LISTS_SAY: &str = "by the lists beside the photos";
 /// The origin of a split that the images' names define.
+const BY_FOLDS: &str = "evaluated by cross-validation";
 const AS_NAMES_SAY: &str = "by the names of the images";
 
 /// Where images and their labels come from.
@@ -399,6 +400,7 @@ impl ImageDataBuilder {
                 None => (Split::read(items, path)?, "as the split file says"),
             },
             (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
+            (Some(ValidSplit::Folds(_)), _) => (Split::everything(items, &test), BY_FOLDS),
             (Some(ValidSplit::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })
     }

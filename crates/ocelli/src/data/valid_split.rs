@@ -18,6 +18,11 @@ pub enum ValidSplit {
         /// Which of them.
         fold: usize,
     },
+    /// Cross-validation over so many folds, at least 2: a run trains a model for each of them, and then one on all
+    /// images, which is evaluated by the predictions of the folds' models: each image by one that has not seen it. A time
+    /// limit of its recipe is one for each of the models. See [`Run::run_folds`](crate::Run::run_folds). Without a run
+    /// nothing is held out.
+    Folds(usize),
     /// As in the `split.csv` of an earlier run, or in a published list of images that is called as its side of
     /// the split (`train.txt`, `val_list.csv`) and those beside it.
     File(#[serde(with = "ocelli_data::path_text")] PathBuf),

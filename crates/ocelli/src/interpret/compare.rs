@@ -35,7 +35,7 @@ pub struct Comparison {
     /// Images of the same id in both whose files differ, which are not compared.
     pub other_files: usize,
     /// The accuracy of each, corrected for choosing the best of several epochs by these images; `None` where nothing
-    /// was chosen by them, or by another metric.
+    /// was chosen by them, or by another metric, or where a run was evaluated on other images, too.
     pub corrected: [Option<CorrectedEstimate>; 2],
 }
 

@@ -13,6 +13,10 @@ pub struct TrainingRecord {
     pub train_images: usize,
     /// Validation images.
     pub valid_images: usize,
+    /// The folds of a cross-validation, whose models predicted the training images for the metrics: each by one that had
+    /// not seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folds: Option<usize>,
     /// The weights that training started from.
     pub pretrained: PretrainedWeights,
     /// The phases that trained, in their order.

@@ -83,6 +83,10 @@ pub(crate) fn compare<B: Backbone>(
 /// # Errors
 /// [`Error::NotShared`] where layers of the backbone are trained on whole batches.
 pub(crate) fn check_recipe(processes: &ProcessGroup, settings: &RunConfig) -> Result<()> {
+    if let Some(folds) = settings.folds().filter(|_| processes.is_shared()) {
+        let expected = "nothing where several processes train together; cross-validation is for one";
+        return Err(Error::setting("folds", folds, expected));
+    }
     let trains_backbone =
         |phase: &Phase| matches!(phase, Phase::Train(train) if train.freezing.frozen() + 1 < GROUPS);
     match settings.recipe.phases.iter().position(trains_backbone) {

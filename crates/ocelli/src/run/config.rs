@@ -166,6 +166,14 @@ impl RunConfig {
         }
     }
 
+    /// The folds of a cross-validation; `None` where this is none.
+    pub fn folds(&self) -> Option<usize> {
+        match self.valid_split {
+            Some(ValidSplit::Folds(folds)) => Some(folds),
+            _ => None,
+        }
+    }
+
     /// The data of this configuration, to be loaded.
     pub fn image_data(&self, threads: usize) -> ImageDataBuilder {
         let mut data = match &self.table {
@@ -201,6 +209,9 @@ impl RunConfig {
     /// Checks what can be checked before images are read.
     pub(crate) fn check(&self) -> Result<()> {
         self.recipe.check()?;
+        if let Some(folds) = self.folds().filter(|folds| *folds < 2) {
+            return Err(Error::setting("folds", folds, "at least 2"));
+        }
         // A custom backbone is not in the registry.
         let Ok(arch) = self.arch.parse::<Arch>() else { return Ok(()) };
         let later = self.recipe.phases.iter().filter_map(|phase| match phase {

@@ -66,6 +66,8 @@ pub struct FinishedRun {
     pub viewing: f64,
     /// Seconds of resizing that the learning rate finder's contain.
     resizing_within: f64,
+    /// The folds of a cross-validation.
+    pub folds: Vec<FoldRecord>,
     /// The data.
     pub data: Option<DataRecord>,
     /// The result.
@@ -99,6 +101,17 @@ pub struct ResultRecord {
     /// Metrics with test-time augmentation.
     #[serde(default)]
     pub augmented: Vec<EstimateRecord>,
+}
+
+/// A fold of a cross-validation.
+#[derive(Deserialize)]
+pub struct FoldRecord {
+    /// Counted from 1.
+    pub fold: usize,
+    /// The images that its model was evaluated on.
+    pub images: usize,
+    /// Metrics on them.
+    pub metrics: Vec<EstimateRecord>,
 }
 
 /// A metric with its 95 % confidence interval; NaN is `None`.
@@ -198,7 +211,7 @@ impl FinishedRun {
         Model::load_into(self.folder.join("model.safetensors"), learner.network().copy())
     }
 
-    /// The model's predictions for the validation images.
+    /// The model's predictions for the validation images; in a cross-validation those of the folds' models for all images.
     ///
     /// # Errors
     /// Where they cannot be read.
@@ -229,9 +242,11 @@ impl FinishedRun {
             second: other.folder.clone(),
             reason: Box::new(error),
         })?;
+        // They are of all images that a run was evaluated on.
+        let all = [one.len(), two.len()] == [compared.first.total; 2];
         compared.corrected = [self, other].map(|run| {
             let corrected = run.finished.as_ref().and_then(|finished| finished.corrected);
-            corrected.filter(|corrected| corrected.metric == Metric::Accuracy)
+            corrected.filter(|corrected| all && corrected.metric == Metric::Accuracy)
         });
         Ok(compared)
     }
@@ -301,6 +316,7 @@ impl FinishedRun {
             resizing: 0.0,
             viewing: 0.0,
             resizing_within: 0.0,
+            folds: Vec::new(),
             data: None,
             finished: None,
         };
@@ -372,6 +388,12 @@ impl FinishedRun {
                         self.searching += (seconds - std::mem::take(&mut self.resizing_within)).max(0.0);
                     }
                     _ => {}
+                }
+            }
+            Some("fold-finished") => {
+                if let Ok(fold) = serde_json::from_value::<FoldRecord>(event.clone()) {
+                    self.folds.retain(|other| other.fold != fold.fold);
+                    self.folds.push(fold);
                 }
             }
             Some("data") => self.data = serde_json::from_value(event.clone()).ok(),

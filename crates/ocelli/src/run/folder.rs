@@ -34,6 +34,7 @@ use crate::run::stop_request::FILE as STOP;
 /// moved.toml          where the photos are, if the run was resumed after they were moved
 /// skipped.csv         skipped images, and why
 /// decisions.csv       what was decided about labels after the run, for the next one
+/// fold-1 …            the run of each fold, in a cross-validation
 /// model.safetensors   the model
 /// checksums.b3        BLAKE3 hashes of these files for `b3sum --check`; written last, when the run is finished
 /// ```
@@ -118,7 +119,13 @@ impl RunFolder {
     /// [`Error::FolderNotEmpty`] where the other folder holds anything; where a file cannot be read or written.
     pub fn copy_to(&self, path: impl Into<PathBuf>) -> Result<Self> {
         let copy = Self::at(path)?;
-        for folder in [self.path.clone(), self.checkpoints()] {
+        let folds = (1..).map(|fold| self.fold(fold)).take_while(|fold| fold.is_dir());
+        let of_folds: Vec<PathBuf> =
+            folds.flat_map(|fold| [fold.clone(), Self::of(fold).checkpoints()]).collect();
+        for folder in [self.path.clone(), self.checkpoints()].into_iter().chain(of_folds) {
+            if !folder.is_dir() {
+                continue;
+            }
             for from in files::list(&folder).map_err(Error::io("list", &folder))? {
                 let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 // The settings make a folder that of a run, so they come when all else is there.
@@ -242,6 +249,11 @@ impl RunFolder {
         file::write_whole(&self.path.join(name), &bytes)?;
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name, bytes);
         Ok(())
+    }
+
+    /// Path of the run of a fold of a cross-validation, counted from 1.
+    pub fn fold(&self, fold: usize) -> PathBuf {
+        self.path.join(format!("fold-{fold}"))
     }
 
     /// Path of the folder of checkpoints.

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub mod finished;
 mod fitting;
 pub(crate) mod folder;
+pub(crate) mod folds;
 pub(crate) mod observed;
 pub(crate) mod progress;
 pub(crate) mod recording;
@@ -39,6 +40,7 @@ use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::{Checkpoint, Checkpoints};
 use crate::run::config::{Config, RunConfig, RunEnv, Thresholds};
 use crate::run::folder::RunFolder;
+use crate::run::folds::OutOfFold;
 use crate::run::run_recipe::{RecipeResult, run_recipe};
 use crate::run::stop_request::StopRequest;
 use crate::run::tensorboard::TensorBoard;
@@ -56,12 +58,15 @@ pub struct Run<B: Backbone = AnyBackbone> {
     pretrained: PretrainedWeights,
     /// Notices that are emitted at the start.
     notices: Vec<String>,
+    /// What the models of the folds predict, in a cross-validation.
+    out_of_fold: Option<OutOfFold>,
 }
 
 /// The result of a run.
 #[derive(Debug, Clone)]
 pub struct RunResult {
-    /// Predictions of the validation set by the model.
+    /// Predictions of the validation set by the model; in a cross-validation those of all images by the models of the
+    /// folds.
     pub predictions: Predictions,
     /// The same with test-time augmentation, where the recipe ends with it.
     pub augmented: Option<Predictions>,
@@ -73,7 +78,7 @@ pub struct RunResult {
     pub thresholds: Option<Vec<f32>>,
     /// The model's file.
     pub model: PathBuf,
-    /// Seconds of training, up to the written model, over all attempts.
+    /// Seconds of training, up to the written model, over all attempts and folds.
     pub seconds: f64,
 }
 
@@ -137,7 +142,8 @@ impl<B: Backbone> Run<B> {
         }
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
-        Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices })
+        let out_of_fold = None;
+        Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices, out_of_fold })
     }
 
     /// Adds an observer.
@@ -165,17 +171,21 @@ impl<B: Backbone> Run<B> {
         &self.settings
     }
 
-    /// Whether there is a checkpoint to resume from.
+    /// Whether there is a checkpoint to resume from, or a fold that has begun.
     pub fn has_checkpoint(&self) -> bool {
-        Checkpoint::exists(&self.run.checkpoints())
+        Checkpoint::exists(&self.run.checkpoints()) || self.run.fold(1).exists()
     }
 
     /// Runs the recipe, or what is left of it, and writes the model.
     ///
     /// # Errors
     /// As [`Learner::fit`]. If an observer asks to stop, a checkpoint is written first. After any error
-    /// [`resume`](Run::resume) continues from the last checkpoint.
+    /// [`resume`](Run::resume) continues from the last checkpoint. [`Error::FoldsNotRun`] where this is a
+    /// cross-validation whose folds have not been run before.
     pub fn run(&mut self) -> Result<RunResult> {
+        if self.settings.folds().is_some() && self.out_of_fold.is_none() {
+            return Err(Error::FoldsNotRun { path: self.run.path().to_owned() });
+        }
         self.tracker.start_clock();
         self.introduce()?;
         match run_recipe(&mut self.learner, &self.settings.recipe, &mut self.tracker) {
@@ -212,18 +222,23 @@ impl<B: Backbone> Run<B> {
 
     /// Writes the results of the recipe.
     fn conclude(&mut self, result: RecipeResult) -> Result<RunResult> {
+        let out_of_fold = self.out_of_fold.take();
         let Self { learner, tracker, run, settings, pretrained, .. } = self;
         let metric = learner.best.metric.unwrap_or(Metric::usual(learner.data().task()));
         let tta = settings.recipe.phases.iter().rev().find_map(|phase| match phase {
             Phase::Tta(tta) => Some(tta.mean),
             _ => None,
         });
-        let mut predictions = result.predictions;
+        let (mut predictions, corrected, of_folds) = match out_of_fold {
+            Some(folds) => (folds.predictions, folds.corrected, folds.seconds),
+            None => (result.predictions, result.corrected, 0.0),
+        };
         let mut augmented = result.views.zip(tta).map(|(views, mean)| views.mean(mean));
+        augmented.take_if(|augmented| augmented.is_empty());
         let thresholds = settings.thresholds.tuned(&predictions, metric);
         let per_class = thresholds.as_ref().is_some_and(|tuned| tuned.iter().any(|each| *each != tuned[0]));
         // Epochs are compared at one threshold for all classes.
-        let corrected = result.corrected.filter(|_| !(per_class && matches!(metric, Metric::F(..))));
+        let corrected = corrected.filter(|_| !(per_class && matches!(metric, Metric::F(..))));
         if let Some(tuned) = &thresholds {
             for predictions in augmented.iter_mut().chain([&mut predictions]) {
                 predictions.set_thresholds(tuned.clone());
@@ -240,6 +255,7 @@ impl<B: Backbone> Run<B> {
         let training = TrainingRecord {
             train_images: used.train_len(),
             valid_images: used.valid_len(),
+            folds: settings.folds(),
             pretrained: *pretrained,
             phases: trained_phases(&settings.recipe, &learner.history),
             best,
@@ -249,7 +265,7 @@ impl<B: Backbone> Run<B> {
             tta_metrics: tta_metrics.iter().map(ValidationMetric::from).collect(),
         };
         learner.observers.emit(&Event::Finished(Finished {
-            seconds: tracker.seconds(),
+            seconds: of_folds + tracker.seconds(),
             metric,
             best,
             size: learner.data().size(),
@@ -276,7 +292,7 @@ impl<B: Backbone> Run<B> {
             tensorboard::add_picture(run.path(), learner.history.len(), "confusion matrix", &png)?;
         }
         run.finish()?;
-        let seconds = tracker.seconds();
+        let seconds = of_folds + tracker.seconds();
         Ok(RunResult { predictions, augmented, metric, corrected, thresholds, model: path, seconds })
     }
 
@@ -329,7 +345,7 @@ impl Thresholds {
 }
 
 /// The metrics of a result: the one that chose the best weights, then the usual ones.
-fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
+pub(crate) fn measures(predictions: &Predictions, metric: Metric) -> Vec<MetricEstimate> {
     if predictions.is_empty() {
         return Vec::new();
     }

@@ -134,12 +134,17 @@ impl FinishedRun {
         learner: &dyn Fn(&RunConfig, ImageData) -> Result<Learner<B>>,
         new_head: &mut NewHead<B>,
     ) -> Result<Option<LabelReview>> {
-        if data.train_len() < 2 * REVIEW_FOLDS {
+        let candidates = match self.settings.folds() {
+            // All of its images were both trained on and predicted.
+            Some(_) => &data.split().valid,
+            None => &data.split().train,
+        };
+        if candidates.len() < 2 * REVIEW_FOLDS {
             return Ok(None);
         }
         let settings = self.settings_for_training();
         let env = RunEnv { cache: options.cache, ..RunEnv::default() };
-        let reviewed = spread(&data.split().train, (MOST_ANSWERS / data.classes().len()).max(LEAST_REVIEWED));
+        let reviewed = spread(candidates, (MOST_ANSWERS / data.classes().len()).max(LEAST_REVIEWED));
         let training = Split { train: reviewed, ..Split::default() };
         let mut learner = learner(&settings, data.with_split(training))?;
         settings.apply(&mut learner, &env)?;

@@ -158,11 +158,12 @@ impl ModelSummary {
             (PretrainedWeights::Own, _) => "Started from a weights file of the user's own.".to_owned(),
             _ => "It is not recorded which weights it started from.".to_owned(),
         };
-        let mut text = format!(
-            "{pretrained} {} training images, {} validation images, seed {seed}.\n\n",
-            count(*train_images),
-            count(*valid_images)
-        );
+        let validated = match training.folds {
+            Some(folds) => format!("{folds}-fold cross-validation"),
+            None => format!("{} validation images", count(*valid_images)),
+        };
+        let mut text =
+            format!("{pretrained} {} training images, {validated}, seed {seed}.\n\n", count(*train_images));
         for phase in phases {
             let epochs = if phase.epochs == 1 { "epoch" } else { "epochs" };
             let _ = writeln!(
@@ -183,10 +184,18 @@ impl ModelSummary {
         let Some(training) = self.training.as_ref().filter(|training| !training.metrics.is_empty()) else {
             return "The file holds no results.".to_owned();
         };
+        let measured_on = match training.folds {
+            Some(folds) => format!(
+                "In {folds}-fold cross-validation: each image was predicted by a model that was trained in the same way on \
+                 the images of the other folds"
+            ),
+            None => format!(
+                "On {} validation images, by which the best weights were also chosen",
+                count(training.valid_images)
+            ),
+        };
         let mut text = format!(
-            "On {} validation images, by which the best weights were also chosen; with 95 % confidence intervals.\n\n\
-             | metric | value | 95 % CI |\n|---|---|---|\n",
-            count(training.valid_images)
+            "{measured_on}; with 95 % confidence intervals.\n\n| metric | value | 95 % CI |\n|---|---|---|\n"
         );
         let with_tta = training.tta_metrics.iter().map(|metric| (metric, ", with test-time augmentation"));
         for (metric, note) in training.metrics.iter().map(|metric| (metric, "")).chain(with_tta) {
@@ -200,7 +209,7 @@ impl ModelSummary {
         {
             let _ = writeln!(
                 text,
-                "\nThe best of {epochs} epochs was chosen by these images. Corrected for that, by the bootstrap of \
+                "\nThe best of {epochs} epochs was chosen by images that are measured here. Corrected for that, by the bootstrap of \
                  Tsamardinos et al. (2018), {metric} is {value:.4} ({low:.4}–{high:.4})."
             );
         }

@@ -193,7 +193,10 @@ fn print_training(model: &ModelSummary, training: &TrainingRecord) {
         format!(
             "{}, {}, seed {}",
             counted(training.train_images, "training image"),
-            counted(training.valid_images, "validation image"),
+            match training.folds {
+                Some(folds) => format!("{folds}-fold cross-validation"),
+                None => counted(training.valid_images, "validation image"),
+            },
             training.seed
         ),
     );

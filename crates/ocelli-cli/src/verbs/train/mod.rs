@@ -84,6 +84,16 @@ pub struct Train {
     #[command(flatten)]
     source: DataFlags,
 
+    /// Cross-validation: train a model for each of K folds, then one on all images
+    ///
+    /// Each image is predicted by a model that has not seen it: the figures are of all images, and need about K + 1
+    /// times as long. The folds are runs of their own in the run's folder, fold-1 to fold-K; predict averages them
+    /// with --with.
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "K", conflicts_with_all = ["valid", "fold", "split"], help_heading = "Data")]
+    #[arg(value_parser = whole::<2, 100>)]
+    folds: Option<usize>,
+
     /// Image size in pixels; several: progressive resizing
     ///
     /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
@@ -373,10 +383,13 @@ impl Train {
         training.observe(Terminal::new(self.output.quiet, self.output.verbose));
         let stop = finish_batch();
         training.observe(interrupt::observer());
+        if let Err(error) = self.run_folds(&mut training, &env) {
+            return Err(failure(error, &training));
+        }
         match training.run() {
             Ok(outcome) => {
                 if !self.output.quiet {
-                    result::print(&outcome, training.learner());
+                    result::print(&outcome, training.learner(), training.settings().folds());
                 }
                 self.conclude(&training, &outcome, &cache, stop)?;
             }
@@ -385,6 +398,22 @@ impl Train {
         let _span = timeline::span("exit");
         drop(training);
         Ok(())
+    }
+
+    /// Runs the folds of a cross-validation, of which each has a line when it is finished.
+    fn run_folds(&self, training: &mut Run, env: &RunEnv) -> ocelli::Result<()> {
+        let Some(folds) = training.settings().folds() else { return Ok(()) };
+        if !self.output.quiet {
+            println!("\n{folds}-fold cross-validation");
+        }
+        // What they say has been said of all images, or is in their folders.
+        let env = RunEnv { hash_progress: HashProgress::default(), ..env.clone() };
+        training.run_folds(&env, &self.moved(), &mut |run, _| {
+            if !self.output.quiet {
+                run.observe(terminal::progress_alone());
+            }
+            run.observe(interrupt::observer());
+        })
     }
 
     /// Shows how far the reading of the photos is, before anything else is printed.
@@ -490,6 +519,10 @@ impl Train {
         let reporting = began.elapsed().as_secs_f64();
         println!();
         println!("model    {}", shown(outcome.model.display()));
+        if let Some(folds) = training.settings().folds() {
+            let first = training.run_folder().fold(1);
+            println!("folds    {} to fold-{folds}, each with its model", shown(first.display()));
+        }
         page.iter().for_each(|page| println!("report   {}", shown(page.display())));
         let of_it = match cfg!(feature = "report") {
             true => format!(", {} of it for the report", duration(reporting)),

@@ -16,7 +16,8 @@ const NOT_MEASURED: usize = 5;
 
 /// Prints metrics with their confidence intervals, the comparison with the baseline, and the most confused
 /// classes.
-pub fn print(outcome: &RunResult, learner: &Learner) {
+/// In a cross-validation they are of all images, each predicted by the model of a fold.
+pub fn print(outcome: &RunResult, learner: &Learner, folds: Option<usize>) {
     let data = &learner.used_data();
     let skipped = learner.data().class_counts() != data.class_counts();
     let predictions = &outcome.predictions;
@@ -25,9 +26,18 @@ pub fn print(outcome: &RunResult, learner: &Learner) {
         println!("not evaluated: no validation images");
         return;
     }
-    print_metrics(predictions, outcome.metric, "validation image");
+    let images = if folds.is_some() { "image" } else { "validation image" };
+    if let Some(folds) = folds {
+        println!("{folds}-fold cross-validation: each image predicted by a model that had not seen it");
+    }
+    print_metrics(predictions, outcome.metric, images);
     if let Some(CorrectedEstimate { metric, epochs, value, interval: (low, high), .. }) = outcome.corrected {
-        println!("corrected for choosing the best of {epochs} epochs by these images:");
+        match folds {
+            Some(_) => {
+                println!("corrected for choosing the best of up to {epochs} epochs in a fold by its images:")
+            }
+            None => println!("corrected for choosing the best of {epochs} epochs by these images:"),
+        }
         println!("{:<14}  {value:.4}   95 % CI {low:.4}–{high:.4}", metric.to_string());
     }
     if let Some(augmented) = &outcome.augmented {
@@ -38,7 +48,7 @@ pub fn print(outcome: &RunResult, learner: &Learner) {
         println!("{line}");
     }
     let used = outcome.augmented.as_ref().unwrap_or(predictions);
-    print_baseline(used, outcome.metric, data, skipped);
+    print_baseline(used, outcome.metric, data, skipped, folds);
     print_confused(used, data.items());
     if let Some(thresholds) = &outcome.thresholds {
         let lowest = thresholds.iter().copied().fold(f32::INFINITY, f32::min);
@@ -91,7 +101,13 @@ pub fn print_metrics(predictions: &Predictions, kept_by: Metric, images: &str) {
 
 /// Prints a warning if the model is not significantly better than the baseline, and the baseline if images
 /// were skipped.
-fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData, skipped: bool) {
+fn print_baseline(
+    predictions: &Predictions,
+    metric: Metric,
+    data: &ImageData,
+    skipped: bool,
+    folds: Option<usize>,
+) {
     let baseline = data.baseline(predictions.items());
     let same = match predictions.task() {
         Task::SingleLabel => {
@@ -109,7 +125,8 @@ fn print_baseline(predictions: &Predictions, metric: Metric, data: &ImageData, s
         return;
     }
     let advice = match metric.is_better(predictions.monitored_value(metric), value) {
-        true => "it is on these images, but they are too few to be sure: use more for validation",
+        true if folds.is_some() => "it is on these images, but they are too few to be sure",
+        true => "it is on these images, but they are too few to be sure; --folds 5 measures on all images",
         false => "more epochs, larger images or more photos may help",
     };
     println!("warning: not significantly better than {same} ({metric} {value:.4}); {advice}");

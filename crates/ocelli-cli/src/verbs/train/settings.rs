@@ -1,6 +1,6 @@
 //! From flags to settings.
 
-use ocelli::{Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr};
+use ocelli::{Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr, ValidSplit};
 
 use super::{RecipeFlags, Train};
 use crate::errors::Failure;
@@ -35,10 +35,15 @@ impl Train {
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
+        settings.valid_split = self.folds.map(ValidSplit::Folds).or(settings.valid_split);
         if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
             let sizes = if self.size.is_empty() { vec![settings.size] } else { self.size.clone() };
             settings.size = sizes[0];
             settings.recipe = self.recipe.builder(preset, &sizes, settings.augmentation.is_some())?.build();
+            if let (Some(limit), Some(folds)) = (settings.recipe.time_limit, settings.folds()) {
+                // It is one for all trainings together.
+                settings.recipe.time_limit = Some(limit / (folds + 1) as f64);
+            }
         }
         Ok(settings)
     }
