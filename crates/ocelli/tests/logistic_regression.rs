@@ -1,6 +1,8 @@
 //! The head as a logistic regression: what it chooses, what it predicts, and the file of its model.
 
+use std::fs;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use ocelli::finished::FinishedRun;
@@ -232,4 +234,45 @@ fn its_labels_are_reviewed_from_cached_features() {
     assert_eq!(last.head.depths, [2, 4]);
     let width = review.features.unwrap().len() / 560;
     assert_eq!(width, 2560);
+}
+
+/// Copies of a photo in both parts of a fold would give away its label, which means nothing here.
+#[test]
+fn images_of_a_group_are_in_one_fold() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut flags: Vec<_> =
+        fs::read_dir(Path::new(PHOTOS).join("flags")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    flags.sort();
+    for (subject, flag) in flags.iter().take(40).enumerate() {
+        let class = folder.path().join(["a", "b"][subject % 2]);
+        fs::create_dir_all(&class).unwrap();
+        for copy in 0..3 {
+            // Bytes after the end of a PNG file are no part of the picture.
+            let bytes = [fs::read(flag).unwrap(), vec![copy]].concat();
+            fs::write(class.join(format!("subject{subject}_{copy}.png")), bytes).unwrap();
+        }
+    }
+    let accuracy = |grouped: bool| {
+        let mut data = ImageData::from_folder(folder.path()).size(SIZE).valid_split(ValidSplit::Nothing);
+        if grouped {
+            data = data.groups(ocelli::Grouping::Pattern("^(subject[0-9]+)_".to_owned()));
+        }
+        let mut learner = Learner::pretrained(Arch::EfficientNetLite0, data.load().unwrap()).unwrap();
+        let best = Arc::new(Mutex::new(f64::NAN));
+        let seen = best.clone();
+        learner.observe(move |event: &Event| {
+            if let Event::LogisticRegression(fit) = event {
+                let candidates = fit.candidates.iter();
+                let best = candidates.min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)).unwrap();
+                *seen.lock().unwrap() = best.accuracy;
+            }
+            ControlFlow::Continue(())
+        });
+        learner.logistic_regression(&LogisticRegression::default()).unwrap();
+        let accuracy = *best.lock().unwrap();
+        accuracy
+    };
+    let (apart, together) = (accuracy(false), accuracy(true));
+    assert!(apart > 0.9, "{apart}");
+    assert!(together < 0.75, "{together}");
 }

@@ -1,7 +1,7 @@
 //! Reads, splits and checks image data.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images};
 use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
-    BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Items, Skipped, Split, Target, check_classes,
-    class_losses, digests, timeline, undecodable_classes,
+    BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Item, Items, Skipped, Split, Target,
+    check_classes, class_losses, digests, timeline, undecodable_classes,
 };
 
 use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder};
@@ -31,6 +31,8 @@ struct Divided {
     notices: Vec<String>,
     losses: Vec<ClassLoss>,
     label_separator: Option<char>,
+    /// The group of each image that must be on one side of a split.
+    groups: Option<Vec<Option<String>>>,
 }
 
 impl ImageDataBuilder {
@@ -50,6 +52,7 @@ impl ImageDataBuilder {
             mut notices,
             losses,
             label_separator,
+            groups,
         } = self.divide()?;
         let (mut dropped, mut undecided) = (Vec::new(), None);
         if let Some(path) = &self.decisions {
@@ -76,7 +79,16 @@ impl ImageDataBuilder {
         notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
-        Ok(ImageData { label_separator, dropped, undecided, losses, notices, ..data.skipping(skipped) })
+        let groups = groups.map(Arc::new);
+        Ok(ImageData {
+            label_separator,
+            dropped,
+            undecided,
+            losses,
+            notices,
+            groups,
+            ..data.skipping(skipped)
+        })
     }
 
     /// Reads and splits the source, or selects the photos of a run that is resumed.
@@ -117,18 +129,24 @@ impl ImageDataBuilder {
         let _span = timeline::span("split");
         let implied = implied_split.map(|implied| implied.by);
         let source_holds_out = own.as_ref().is_some_and(|own| !own.valid.is_empty());
-        let (items, digests, split, origin) = match &self.recorded {
+        let (items, digests, split, origin, groups) = match &self.recorded {
             Some(recorded) => {
+                let of_ids = groups.map(|groups| {
+                    items.items.iter().map(|item| item.id.clone()).zip(groups).collect::<HashMap<_, _>>()
+                });
                 let restored = recorded.restore(items, &digests)?;
                 notices.extend(restored.notices);
                 skipped.extend(restored.skipped);
-                (restored.items, restored.digests, restored.split, "as the run began")
+                let of =
+                    |item: &Item| of_ids.as_ref().and_then(|groups| groups.get(&item.id).cloned().flatten());
+                let groups = of_ids.is_some().then(|| restored.items.items.iter().map(of).collect());
+                (restored.items, restored.digests, restored.split, "as the run began", groups)
             }
             None => {
                 let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
                 notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
-                (items, digests, split, origin)
+                (items, digests, split, origin, groups)
             }
         };
         Ok(Divided {
@@ -141,6 +159,7 @@ impl ImageDataBuilder {
             notices,
             losses,
             label_separator,
+            groups,
         })
     }
 
@@ -204,7 +223,7 @@ impl ImageDataBuilder {
         let digests = digests(&items, self.options.loading.threads, || ())?;
         notices.extend(take_classes(&mut items, known)?);
         let (mut valid, mut origin) = match self.valid_split {
-            None | Some(ValidSplit::Nothing) => evaluated(own, &items, says)?,
+            None | Some(ValidSplit::Nothing | ValidSplit::Folds(_)) => evaluated(own, &items, says)?,
             Some(_) => {
                 let implied = implied_split.map(|implied| implied.by);
                 let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;

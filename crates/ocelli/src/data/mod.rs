@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ocelli_data::source::table::{self, TableOptions};
+use ocelli_data::split::{k_fold, k_fold_by_group};
 use ocelli_data::{
     Augmentation, BadImages, ClassLoss, DataError, Digest, Items, Loader, LoaderOptions, Normalization,
     Preprocessing, Skipped, Split, Store, Target, Task, class_losses,
@@ -50,6 +51,8 @@ pub struct ImageData {
     dropped: Vec<usize>,
     /// The items' labels in the source, where decisions have changed some.
     undecided: Option<Arc<Vec<Target>>>,
+    /// The group of each item that must be on one side of a split, where images are grouped.
+    groups: Option<Arc<Vec<Option<String>>>>,
     /// The seed of the split.
     seed: u64,
     options: ImageOptions,
@@ -98,6 +101,7 @@ impl ImageData {
             label_separator: None,
             dropped: Vec::new(),
             undecided: None,
+            groups: None,
             seed: builder.seed,
             options: builder.options.clone(),
         }
@@ -409,6 +413,19 @@ impl ImageData {
     /// The training items.
     pub(crate) fn training_items(&self) -> Items {
         self.items_of(&self.split.train)
+    }
+
+    /// Cross-validation folds of some items, as numbers into them: equal images, and those of a group, are in one.
+    pub(crate) fn folds_of(&self, items: &[usize], folds: usize, seed: u64) -> Result<Vec<Split>> {
+        let digests: Vec<Digest> = items.iter().map(|&item| self.digests[item]).collect();
+        let some = self.items_of(items);
+        let groups: Option<Vec<Option<String>>> =
+            self.groups.as_ref().map(|groups| items.iter().map(|&item| groups[item].clone()).collect());
+        let of = |fold| match &groups {
+            None => k_fold(&some, &digests, &[], folds, fold, seed),
+            Some(groups) => k_fold_by_group(&some, &digests, groups, &[], folds, fold, seed),
+        };
+        Ok((0..folds).map(of).collect::<std::result::Result<_, _>>()?)
     }
 
     /// These images as items of their own.

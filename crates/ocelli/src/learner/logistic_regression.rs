@@ -4,8 +4,7 @@ use std::ops::Range;
 use std::slice;
 use std::time::Instant;
 
-use ocelli_data::split::k_fold;
-use ocelli_data::{Digest, Items, Split, Task};
+use ocelli_data::{Items, Split, Task};
 use ocelli_nn::{Backbone, GROUPS, HeadForm, HeadKind, LinearHead};
 
 use crate::data::Part;
@@ -35,6 +34,10 @@ const USUAL_C: f64 = 0.01;
 const C_GRID: [f64; 13] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0];
 /// The most training images that settings are compared on, spread evenly over all.
 const MOST_COMPARED: usize = 4000;
+
+/// The multiplications in which settings are compared at most: a minute or so. With hundreds of classes fewer settings
+/// are compared.
+const MOST_MULTIPLICATIONS: f64 = 5e12;
 
 /// All training images, ready to be fitted to.
 struct Rows {
@@ -366,12 +369,8 @@ impl<B: Backbone> Learner<B> {
 
     /// The folds of some rows: numbers into these, to fit and to predict.
     fn folds(&self, rows: &Rows, some: &[usize], folds: usize) -> Result<Vec<Split>> {
-        let data = self.data();
         let items: Vec<usize> = some.iter().map(|&row| rows.items[row]).collect();
-        let digests: Vec<Digest> = items.iter().map(|&item| data.digests[item]).collect();
-        let items = data.items_of(&items);
-        let of = |fold| Ok(k_fold(&items, &digests, &[], folds, fold, self.state.seed)?);
-        (0..folds).map(of).collect()
+        self.data().folds_of(&items, folds, self.state.seed)
     }
 
     /// Compares what the settings leave open; returns the best, and all.
@@ -419,12 +418,19 @@ impl<B: Backbone> Learner<B> {
             None => Ok(true),
             Some(time) => inputs.processes.decided(began.elapsed().as_secs_f64() + 1.5 * longest <= time),
         };
+        // At most: most fits take fewer iterations.
+        let of_an_iteration = 2.0 * (folds.len() - 1) as f64 * (count * rows.classes) as f64;
+        let multiplications = |width: usize| of_an_iteration * (Effort::COMPARE.iterations * width) as f64;
+        let (mut spent, mut width, mut is_bounded) = (0.0, 0, false);
         for depths in sets {
-            if !has_time(longest)? {
+            let (columns, blocks) = columns_of(depths, widest, widths);
+            let this_width = blocks.iter().sum();
+            is_bounded = spent + multiplications(this_width) > MOST_MULTIPLICATIONS;
+            if is_bounded || !has_time(longest)? {
                 break;
             }
+            spent += multiplications(this_width);
             let this = Instant::now();
-            let (columns, blocks) = columns_of(depths, widest, widths);
             let mut selected = rows.select(&compared, &columns);
             // Standardising needs no labels, so that it may see the held-out images.
             selected.standardise(&blocks);
@@ -433,11 +439,21 @@ impl<B: Backbone> Learner<B> {
             let found = comparison.measure(usual, 1, items, observers, (&mut done, total))?;
             candidates.push(found.clone());
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
-                best = Some((found, comparison));
+                (best, width) = (Some((found, comparison)), this_width);
             }
             longest = longest.max(this.elapsed().as_secs_f64());
         }
-        let Some((mut best, mut comparison)) = best else { return Ok(Compared::nothing(fallback())) };
+        let Some((mut best, mut comparison)) = best else {
+            if is_bounded {
+                let text = format!(
+                    "comparing settings would take long with {} classes: the features of the last stage are used, with C \
+                     = {usual}",
+                    rows.classes
+                );
+                observers.emit(&Event::Notice { text })?;
+            }
+            return Ok(Compared::nothing(fallback()));
+        };
         if settings.c.is_none() {
             let start = C_GRID.iter().position(|c| *c == USUAL_C).unwrap_or(0);
             for towards in [1, -1] {
@@ -445,7 +461,9 @@ impl<B: Backbone> Learner<B> {
                 let before = best.c;
                 while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at))
                     && has_time(longest)?
+                    && spent + multiplications(width) <= MOST_MULTIPLICATIONS
                 {
+                    spent += multiplications(width);
                     let found = comparison.measure(c, 1, items, observers, (&mut done, total))?;
                     candidates.push(found.clone());
                     if found.log_loss >= best.log_loss {
@@ -459,7 +477,11 @@ impl<B: Backbone> Learner<B> {
             }
         }
         let mut curve = Vec::new();
-        if count == rows.items.len() && count >= SMALLEST_CURVE && has_time(longest)? {
+        if count == rows.items.len()
+            && count >= SMALLEST_CURVE
+            && has_time(longest)?
+            && spent + multiplications(width) <= MOST_MULTIPLICATIONS
+        {
             for part in [4, 2] {
                 let found = comparison.measure(best.c, part, items, observers, (&mut done, total))?;
                 let LogisticCandidate { log_loss, accuracy, .. } = found;

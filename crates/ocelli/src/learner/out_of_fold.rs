@@ -1,7 +1,6 @@
 //! Out-of-fold predictions of training images.
 
-use ocelli_data::split::k_fold;
-use ocelli_data::{Digest, Split};
+use ocelli_data::Split;
 use ocelli_nn::{Backbone, GROUPS, Head, Network};
 
 use crate::data::{ImageData, Part};
@@ -82,12 +81,9 @@ impl<B: Backbone> Learner<B> {
             return if predictions.is_finite() { Ok(predictions) } else { Err(Error::OutOfFoldNotFinite) };
         }
         let data = self.data().clone();
-        let training = data.training_items();
         let train = &data.split.train;
-        let digests: Vec<Digest> = train.iter().map(|&item| data.digests[item]).collect();
         let mut parts = Vec::new();
-        for fold in 0..folds {
-            let split = k_fold(&training, &digests, &[], folds, fold, self.state.seed)?;
+        for (fold, split) in data.folds_of(train, folds, self.state.seed)?.into_iter().enumerate() {
             let of = |indices: Vec<usize>| indices.into_iter().map(|index| train[index]).collect::<Vec<_>>();
             let fitted = spread(&of(split.train), MOST_FITTED);
             let split = Split { train: fitted, valid: of(split.valid), test: Vec::new() };
