@@ -45,7 +45,7 @@ fn hash(seed: u32, x: u32, y: u32) -> u32 {
 /// The default settings for these photos, with small images.
 fn config(photos: &Path) -> RunConfig {
     let mut config = RunConfig::new(photos);
-    (config.size, config.batch_size) = (64, 16);
+    (config.size, config.batch_size) = (64, 8);
     config
 }
 
@@ -83,7 +83,8 @@ fn all_layers_are_trained_where_early_ones_tell_classes_apart() {
     let mut run = Run::prepare(&config(&photos), &env(&folder.path().join("run"))).unwrap();
     let texts = texts(&mut run);
     run.run().unwrap();
-    assert_eq!(unfrozen_epochs(&run), 8);
+    // As many as make 150 steps of 8 of the 64 training photos.
+    assert_eq!(unfrozen_epochs(&run), 19);
     assert!(texts.lock().unwrap().iter().any(|text| text.starts_with("yes")), "{texts:?}");
     let Some(Phase::Train(train)) = run.settings().recipe.phases.last() else {
         panic!("a phase of all layers")
@@ -96,10 +97,7 @@ fn a_run_of_all_layers_is_resumed_to_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
     let photos = folder.path().join("photos");
     stripes(&photos, PHOTOS);
-    let mut config = config(&photos);
-    if let Some(Phase::Train(train)) = config.recipe.phases.last_mut() {
-        train.schedule = OneCycle::epochs(3).into();
-    }
+    let config = config(&photos);
     let whole = Run::prepare(&config, &env(&folder.path().join("whole"))).unwrap().run().unwrap();
     let stopped = folder.path().join("stopped");
     let mut run = Run::prepare(&config, &env(&stopped)).unwrap();
@@ -112,12 +110,26 @@ fn a_run_of_all_layers_is_resumed_to_the_same_model() {
     drop(run);
     let mut resumed = Run::resume(&stopped, &RunEnv::default(), &Moved::default()).unwrap();
     let result = resumed.run().unwrap();
-    assert_eq!(unfrozen_epochs(&resumed), 3);
+    assert_eq!(unfrozen_epochs(&resumed), 19);
     let (whole, resumed) =
         (TensorFile::read(&whole.model).unwrap(), TensorFile::read(&result.model).unwrap());
     for name in whole.names() {
         assert_eq!(whole.get(name).unwrap().values, resumed.get(name).unwrap().values, "{name}");
     }
+}
+
+#[test]
+fn too_few_steps_end_it_at_the_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    stripes(&photos, PHOTOS);
+    let config = RunConfig { batch_size: 64, ..config(&photos) };
+    let mut run = Run::prepare(&config, &env(&folder.path().join("run"))).unwrap();
+    let texts = texts(&mut run);
+    run.run().unwrap();
+    assert_eq!(run.learner().history().len(), 1);
+    let expected = "no: 30 training steps are too few, since fewer than 150 seldom pay";
+    assert!(texts.lock().unwrap().iter().any(|text| text == expected), "{texts:?}");
 }
 
 #[test]

@@ -13,7 +13,9 @@ use crate::recipe::builder::Preset;
 use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{Phase, Recipe};
 use crate::run::config::RunConfig;
+use crate::run::run_recipe::{LEAST_STEPS, trains_backbone};
 use crate::spread::spread;
+use crate::train::fit::batches_per_epoch;
 use crate::train::infer::values;
 
 /// The most photos whose dimensions are looked at, spread evenly over all.
@@ -30,6 +32,8 @@ const FEATURES: f64 = 0.5;
 const MOST_VALUES: usize = 250_000_000;
 /// The products in one of its steps, of which it takes a hundred or more: about a second.
 const MOST_PRODUCTS: usize = 20_000_000_000;
+/// The most epochs of all layers to which few photos lengthen a schedule.
+const MOST_EPOCHS: usize = 30;
 /// The images by which the speed is measured, after as many to warm up.
 const MEASURED: usize = 24;
 
@@ -52,8 +56,25 @@ pub(super) fn fit<B: Backbone>(settings: &mut RunConfig, learner: &mut Learner<B
             phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
         }
     }
+    if let Some(end) = settings.recipe.phases.iter().position(|phase| *phase == Phase::EndUnlessPromising) {
+        let steps = batches_per_epoch(learner.data().train_len(), settings.batch_size).max(1);
+        let epochs = LEAST_STEPS.div_ceil(steps).min(MOST_EPOCHS);
+        lengthen(&mut settings.recipe.phases[end..], epochs);
+    }
     settings.fit_to_photos = false;
     Ok(reason.into_iter().chain(without_regression(settings, learner)).collect())
+}
+
+/// Epochs of few photos have few steps: all layers are trained for this many at least.
+fn lengthen(phases: &mut [Phase], epochs: usize) {
+    for phase in phases {
+        if let Phase::Train(train) = phase
+            && trains_backbone(train)
+            && train.schedule.epochs() < epochs
+        {
+            train.schedule.cycle_len = epochs;
+        }
+    }
 }
 
 /// Where photos and classes are so many that a logistic regression would take long, or much memory, a head with a hidden

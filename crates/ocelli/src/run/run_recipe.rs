@@ -26,6 +26,7 @@ use crate::run::progress::Progress;
 use crate::run::tracker::{Tracker, whole_epochs};
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
+use crate::train::fit::batches_per_epoch;
 use crate::train::infer::values;
 
 /// The result of a recipe.
@@ -70,7 +71,8 @@ pub(crate) fn run_recipe<B: Backbone>(
         learner.keep_best(Some(Metric::usual(learner.data().task())));
     }
     tracker.time_limit = recipe.time_limit;
-    let mut runner = Runner { learner, tracker };
+    let least_steps = if recipe.phases.contains(&Phase::EndUnlessPromising) { LEAST_STEPS } else { 0 };
+    let mut runner = Runner { learner, tracker, least_steps };
     let mut views = None;
     while let Some(phase) = recipe.phases.get(runner.tracker.progress.done) {
         if runner.learner.unfinished.is_none() {
@@ -122,8 +124,12 @@ const FOR_COMPARISONS: f64 = 0.4;
 /// The part of a time limit that must be left for looking whether an epoch of all layers fits into it.
 const LEAST_LEFT: f64 = 0.15;
 
+/// The training steps of all layers after a logistic regression from which on they may be better than it; see
+/// `benches/frontier.md`.
+pub(super) const LEAST_STEPS: usize = 150;
+
 /// Whether a phase's epochs are fitted to a time limit: those of a head alone take little.
-fn trains_backbone(train: &TrainPhase) -> bool {
+pub(super) fn trains_backbone(train: &TrainPhase) -> bool {
     train.freezing.frozen() + 1 < GROUPS
 }
 
@@ -131,6 +137,8 @@ fn trains_backbone(train: &TrainPhase) -> bool {
 struct Runner<'a, B: Backbone> {
     learner: &'a mut Learner<B>,
     tracker: &'a mut Tracker,
+    /// Where a time limit leaves fewer training steps of all layers than this, they are not trained.
+    least_steps: usize,
 }
 
 impl<B: Backbone> Runner<'_, B> {
@@ -246,6 +254,17 @@ impl<B: Backbone> Runner<'_, B> {
             let least = percent(PROMISING_GAIN);
             return no(&format!("features of earlier layers {found}, and it seldom pays below {least}"));
         }
+        let steps = batches_per_epoch(photos, self.learner.data().batch_size());
+        let epochs = rest.iter().filter_map(|phase| match phase {
+            Phase::Train(train) => Some(train.schedule.epochs()),
+            _ => None,
+        });
+        let steps = steps * epochs.sum::<usize>();
+        if steps < self.least_steps {
+            return no(&format!(
+                "{steps} training steps are too few, since fewer than {LEAST_STEPS} seldom pay"
+            ));
+        }
         // What comes before it takes time, too.
         if !self.has_left(2.0 * LEAST_LEFT)? {
             return no("there is too little time left for it");
@@ -276,11 +295,20 @@ impl<B: Backbone> Runner<'_, B> {
         let (epoch, wanted) = (self.learner.seconds_of_an_epoch()?, schedule.epochs());
         let epochs = whole_epochs(self.tracker.time_left().unwrap_or(0.0), epoch).min(wanted);
         let epochs = self.learner.inputs.processes.as_first(epochs)?;
+        if epochs == wanted {
+            return Ok(Some(schedule.clone()));
+        }
+        let data = self.learner.data();
+        let steps = epochs * batches_per_epoch(data.train_len(), data.batch_size());
+        let epochs = if steps < self.least_steps { 0 } else { epochs };
         let text = match epochs {
+            0 if steps > 0 => format!(
+                "all layers are not trained: there is time for {steps} steps, an epoch takes about {epoch:.0} s, and fewer \
+                 than {LEAST_STEPS} steps seldom pay"
+            ),
             0 => format!(
                 "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
             ),
-            _ if epochs == wanted => return Ok(Some(schedule.clone())),
             1 => format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s"),
             _ => format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s"),
         };
