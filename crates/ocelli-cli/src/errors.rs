@@ -155,6 +155,7 @@ const SETTINGS: &[(&str, Option<&str>)] = &[
 /// Settings that the library's sentences name in backquotes, and their flags.
 const IN_SENTENCES: &[(&str, &str)] = &[
     ("`ValidSplit::File`", "--split"),
+    ("`ValidSplit::Nothing`", "--valid none"),
     ("`allow_missing`", "--allow-missing"),
     ("`bands`", "--bands"),
     ("`calibrated`", "--calibrated"),

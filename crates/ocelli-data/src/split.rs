@@ -188,7 +188,7 @@ pub fn stratified(
     if split.valid.is_empty() || split.train.is_empty() {
         return Err(refused(
             format!("no class has two different images, so none of {} can be held out", labelled.len()),
-            "add images, or train on everything without a validation set",
+            "add images, or train on everything without a validation set (`ValidSplit::Nothing`)",
         ));
     }
     Ok(split)
