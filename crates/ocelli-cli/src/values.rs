@@ -87,6 +87,31 @@ pub fn time(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The rate of a network in bits per second: `10G`, `2.5G`, `100M`
+pub fn bit_rate(text: &str) -> Result<f64, String> {
+    let units = [("K", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12)];
+    let upper = text.to_ascii_uppercase();
+    let found = units.iter().find_map(|(name, unit)| Some((upper.strip_suffix(name)?, *unit)));
+    let (digits, unit) = found.unwrap_or((upper.as_str(), 1.0));
+    match digits.trim_end().parse::<f64>() {
+        Ok(number) if (1e3..=1e15).contains(&(number * unit)) => Ok(number * unit),
+        _ => Err("expected bits per second, from 1K to 1000T, such as 1G, 2.5G or 100M".to_owned()),
+    }
+}
+
+/// The latency of a network in seconds: `0.2ms`, `50us`
+pub fn latency(text: &str) -> Result<f64, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let found = units.iter().find_map(|(name, unit)| {
+        let number: f64 = text.strip_suffix(name)?.trim_end().parse().ok()?;
+        Some(number * unit)
+    });
+    match found {
+        Some(seconds) if (0.0..=10.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a time from 0s to 10s with its unit, such as 0.2ms or 50us".to_owned()),
+    }
+}
+
 fn number(text: &str, range: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if holds(number) => Ok(number),

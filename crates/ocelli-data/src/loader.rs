@@ -175,13 +175,14 @@ impl Loader {
     /// The batches of one pass from `first` on, counted from 0: the rest of an interrupted pass.
     pub fn batches_from(&self, indices: Vec<usize>, epoch: u64, first: usize) -> Result<Batches, DataError> {
         let samples = indices.into_iter().map(|index| (index, epoch)).collect();
-        self.samples_from(samples, |batch| batch >= first)
+        let size = self.options.batch_size;
+        self.chosen_of(samples, |position| position / size >= first)
     }
 
     /// The batches of some samples: items, and the epochs to draw augmentation for. An image with consecutive
     /// samples in a batch is decoded once.
     pub fn batches_of(&self, samples: Vec<(usize, u64)>) -> Result<Batches, DataError> {
-        self.samples_from(samples, |_| true)
+        self.chosen_of(samples, |_| true)
     }
 
     /// Some batches of a pass, by their numbers from 0: those that another process does not load. Each is the same
@@ -191,10 +192,18 @@ impl Loader {
         samples: Vec<(usize, u64)>,
         is_chosen: impl Fn(usize) -> bool,
     ) -> Result<Batches, DataError> {
-        self.samples_from(samples, is_chosen)
+        let size = self.options.batch_size;
+        self.chosen_of(samples, |position| is_chosen(position / size))
     }
 
-    fn samples_from(
+    /// The same loader with another batch size, at least 1.
+    pub fn batch_size(mut self, images: usize) -> Self {
+        self.options.batch_size = images.max(1);
+        self
+    }
+
+    /// The samples at some positions of a pass, in batches of their own. Each is the same as in the whole pass.
+    pub fn chosen_of(
         &self,
         samples: Vec<(usize, u64)>,
         is_chosen: impl Fn(usize) -> bool,
@@ -213,8 +222,7 @@ impl Loader {
             *count - 1
         });
         let occurrences: Vec<u32> = occurrences.collect();
-        let size = self.options.batch_size;
-        let chosen = (0..samples.len()).filter(|position| is_chosen(position / size));
+        let chosen = (0..samples.len()).filter(|position| is_chosen(*position));
         let (samples, occurrences) =
             chosen.map(|position| (samples[position], occurrences[position])).unzip();
         let work = Arc::new(Work {

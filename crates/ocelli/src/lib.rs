@@ -90,6 +90,7 @@
 //! | confusion matrix, rankings, label errors, heat maps | `interpret/mod.rs`, and one file for each beside it |
 //! | charts of schedules and of the finder | `charts.rs`, `curve_files.rs`, then the crate `ocelli-plot` |
 //! | several processes: what is shared out, what they compare, those that do not write | `processes/mod.rs`, `processes/shared.rs`, `processes/agreement.rs`, `run/worker.rs` |
+//! | how long a run takes on several machines | `plan/mod.rs`, `plan/link.rs`, `plan/work.rs`, and what is measured for that: `plan/measure.rs` |
 //! | where pretrained weights come from | `pretrained.rs`, then the crate `ocelli-hub` |
 //! | errors | `error.rs` |
 
@@ -113,6 +114,7 @@ mod metric;
 mod model;
 mod parquet;
 mod paths;
+pub mod plan;
 mod predict;
 mod pretrained;
 mod processes;

@@ -17,6 +17,7 @@ mod inspect;
 mod lr_find;
 mod man;
 mod models;
+mod plan;
 mod predict;
 mod pull;
 #[cfg(feature = "report")]
@@ -96,6 +97,7 @@ enum Verb {
     #[cfg(feature = "onnx")]
     Export(export::Export),
     Models(models::Models),
+    Plan(plan::Plan),
     Pull(pull::Pull),
     Samples(samples::Samples),
     Doctor(doctor::Doctor),
@@ -131,6 +133,7 @@ impl Verb {
             #[cfg(feature = "onnx")]
             Self::Export(verb) => verb.run(),
             Self::Models(verb) => verb.run(),
+            Self::Plan(verb) => verb.run(),
             Self::Pull(verb) => verb.run(),
             Self::Samples(verb) => verb.run(),
             Self::Doctor(verb) => verb.run(),

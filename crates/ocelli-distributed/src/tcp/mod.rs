@@ -173,6 +173,17 @@ impl Tcp {
         Ok(all)
     }
 
+    /// Of any other: what rank 0 has sent, a part of each process. That of this one is empty: it has it.
+    fn received(&self, kind: Kind) -> Result<Vec<Vec<u8>>> {
+        let connection = &self.connections[0];
+        let received = connection.receive(kind, self.sequence, &self.shared)?;
+        if received.len() != self.size {
+            let reason = format!("it sent {} parts, not {}", received.len(), self.size);
+            return Err(Error::Lost { rank: connection.rank, host: connection.host.clone(), reason });
+        }
+        Ok(received)
+    }
+
     /// The end of an operation, which others wait for no longer if it has failed.
     fn end<T>(&mut self, result: Result<T>) -> Result<T> {
         self.sequence += 1;
@@ -184,6 +195,11 @@ impl Tcp {
         }
         result
     }
+}
+
+/// The parts of all, of which the receiver has its own.
+fn without<'a>(receiver: usize, parts: impl Iterator<Item = &'a [u8]>) -> Vec<&'a [u8]> {
+    parts.enumerate().map(|(rank, part)| if rank == receiver { &[][..] } else { part }).collect()
 }
 
 impl Transport for Tcp {
@@ -200,34 +216,51 @@ impl Transport for Tcp {
     }
 
     fn all_gather(&mut self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let (kind, sequence) = (Kind::AllGather, self.sequence);
+        let (kind, sequence, rank) = (Kind::AllGather, self.sequence, self.rank);
         let result = self.shared.check().and_then(|()| match self.rank {
+            // Both send at the same time.
+            0 if self.size == 2 => {
+                self.send_to_all(kind, |_| vec![bytes, &[]])?;
+                Ok(self.receive_all(kind, vec![bytes.to_vec()], 1)?.concat())
+            }
             0 => {
                 let all = self.receive_all(kind, vec![bytes.to_vec()], 1)?.concat();
-                self.send_to_all(kind, |_| all.iter().map(Vec::as_slice).collect())?;
+                self.send_to_all(kind, |rank| without(rank, all.iter().map(Vec::as_slice)))?;
                 Ok(all)
             }
             _ => {
                 self.connections[0].send(kind, sequence, &[bytes], &self.shared)?;
-                self.connections[0].receive(kind, sequence, &self.shared)
+                let mut all = self.received(kind)?;
+                all[rank] = bytes.to_vec();
+                Ok(all)
             }
         });
         self.end(result)
     }
 
-    fn all_to_all(&mut self, parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    fn all_to_all(&mut self, mut parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
         assert_eq!(parts.len(), self.size, "one part per process");
-        let (kind, sequence) = (Kind::AllToAll, self.sequence);
+        let (kind, sequence, rank) = (Kind::AllToAll, self.sequence, self.rank);
         let result = self.shared.check().and_then(|()| match self.rank {
+            // Both send at the same time.
+            0 if self.size == 2 => {
+                let other = parts.pop().unwrap_or_default();
+                self.send_to_all(kind, |_| vec![&other, &[]])?;
+                let mut all = self.receive_all(kind, vec![parts.swap_remove(0)], 2)?;
+                Ok(vec![all[0].swap_remove(0), all[1].swap_remove(0)])
+            }
             0 => {
                 let all = self.receive_all(kind, parts, self.size)?;
-                self.send_to_all(kind, |rank| all.iter().map(|parts| parts[rank].as_slice()).collect())?;
+                self.send_to_all(kind, |rank| without(rank, all.iter().map(|parts| parts[rank].as_slice())))?;
                 Ok(all.into_iter().map(|mut parts| parts.swap_remove(0)).collect())
             }
             _ => {
+                let own = std::mem::take(&mut parts[rank]);
                 let borrowed: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
                 self.connections[0].send(kind, sequence, &borrowed, &self.shared)?;
-                self.connections[0].receive(kind, sequence, &self.shared)
+                let mut all = self.received(kind)?;
+                all[rank] = own;
+                Ok(all)
             }
         });
         self.end(result)

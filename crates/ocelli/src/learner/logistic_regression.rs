@@ -33,7 +33,7 @@ const USUAL_C: f64 = 0.01;
 /// The inverse penalties that are tried, a factor of about 3 apart.
 const C_GRID: [f64; 13] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0];
 /// The most training images that settings are compared on, spread evenly over all.
-const MOST_COMPARED: usize = 4000;
+pub(crate) const MOST_COMPARED: usize = 4000;
 
 /// The multiplications in which settings are compared at most: a minute or so. With hundreds of classes fewer settings
 /// are compared.
@@ -289,7 +289,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// The sets of depths that are compared, each within the next.
-    fn depth_sets(&self, settings: &LogisticRegression) -> Result<Vec<Vec<usize>>> {
+    pub(crate) fn depth_sets(&self, settings: &LogisticRegression) -> Result<Vec<Vec<usize>>> {
         let network = self.network();
         let last = network.backbone().stages() - 1;
         if let Some(depths) = &settings.depths {
@@ -309,7 +309,7 @@ impl<B: Backbone> Learner<B> {
     }
 
     /// Gives the network a linear head on these depths, and freezes the rest.
-    fn set_linear_head(&mut self, depths: &[usize]) -> Result<()> {
+    pub(crate) fn set_linear_head(&mut self, depths: &[usize]) -> Result<()> {
         let form = HeadForm { kind: HeadKind::Linear, depths: depths.to_vec() };
         self.state.network = self.with_form(Some(&form))?;
         if self.state.network.head_form().as_ref() != Some(&form) {

@@ -37,7 +37,7 @@ impl<B: Backbone> Learner<B> {
         inputs.prepare(state, epochs, observers)?;
         let mut accumulation = Accumulation::new(options)?;
         let mut fork = state.fork();
-        let mut batches = EndlessBatches::new(images);
+        let mut batches = EndlessBatches::new(images, options.pieces());
         let mut done = 0;
         let mut curve = find.search(|rates| {
             let batch = batches.next(&mut fork, inputs, options.mix, observers)?;
@@ -66,7 +66,7 @@ impl<B: Backbone> Learner<B> {
         let mut accumulation = Accumulation::new(options)?;
         let mut fork = state.fork();
         let images = inputs.data.batch_size().min(MEASURED_BATCH);
-        let mut batches = EndlessBatches::new(images);
+        let mut batches = EndlessBatches::new(images, options.pieces());
         let mut began = Instant::now();
         for number in 0..=MEASURED_STEPS {
             let batch = batches.next(&mut fork, inputs, options.mix, observers)?;

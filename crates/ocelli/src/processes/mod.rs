@@ -110,6 +110,14 @@ impl ProcessGroup {
         }
     }
 
+    /// Sends a part to each process, and returns what each has sent here.
+    pub(crate) fn all_to_all(&self, parts: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+        match &self.0 {
+            None => Ok(parts),
+            Some(joined) => Ok(joined.transport().all_to_all(parts)?),
+        }
+    }
+
     /// Whether the job has failed meanwhile.
     pub(crate) fn check(&self) -> Result<()> {
         self.0.as_ref().map_or(Ok(()), |joined| Ok(joined.transport().check()?))

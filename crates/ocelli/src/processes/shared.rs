@@ -1,9 +1,11 @@
-//! Passes over images that processes share out in whole batches.
+//! Passes over images that processes share out: in whole batches, or in pieces of each.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use ocelli_data::{Batch, Batches, Loader, Skipped, timeline};
+use ocelli_distributed::tree;
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -47,7 +49,7 @@ pub(crate) struct SharedBatches {
 }
 
 /// Batches that a process computes between two exchanges.
-const BETWEEN_EXCHANGES: usize = 4;
+pub(crate) const BETWEEN_EXCHANGES: usize = 4;
 
 impl SharedBatches {
     /// A pass over samples, items and the epochs that their augmentation is drawn for, from the batch `first`
@@ -142,6 +144,86 @@ impl SharedBatches {
         let Batch { indices, epochs, skipped, .. } = batch;
         Ok(SharedBatch { indices, epochs, skipped, rows, is_own: true, waited })
     }
+}
+
+/// The batches of an epoch, of each of which a process loads its pieces alone.
+pub(crate) struct PieceBatches {
+    processes: ProcessGroup,
+    /// Items, and the epoch that their augmentation is drawn for.
+    samples: Vec<(usize, u64)>,
+    /// The images of a batch, and of a piece.
+    size: usize,
+    piece: usize,
+    /// The number of the next batch.
+    next: usize,
+    loader: Loader,
+    /// This process's parts of whole batches, and of the last one where that is smaller.
+    own: Batches,
+    last: Batches,
+}
+
+/// A batch that processes have loaded together.
+pub(crate) enum PieceBatch {
+    /// These items, and of them the part of this process, without images where it has none.
+    Part(Vec<usize>, Range<usize>, Option<Batch>),
+    /// An image of it could not be used, which moves the others: every process has loaded all.
+    Whole(Batch),
+}
+
+impl PieceBatches {
+    /// The batches of samples from the batch `first` on, in pieces of `piece` images.
+    pub(crate) fn new(
+        loader: Loader,
+        samples: Vec<(usize, u64)>,
+        size: usize,
+        piece: usize,
+        first: usize,
+        processes: &ProcessGroup,
+    ) -> Result<Self> {
+        let (total, processes) = (samples.len(), processes.clone());
+        let of = |images| part_of(&processes, images, piece);
+        let is_own = |position: usize| {
+            let batch = position / size;
+            batch >= first && of(size.min(total - batch * size)).contains(&(position % size))
+        };
+        let whole = total / size;
+        let own = loader.clone().batch_size(of(size).len());
+        let own = own.chosen_of(samples.clone(), |position| position / size < whole && is_own(position))?;
+        let last = loader.clone().batch_size(size);
+        let last =
+            last.chosen_of(samples.clone(), |position| position / size == whole && is_own(position))?;
+        Ok(Self { processes, samples, size, piece, next: first, loader, own, last })
+    }
+
+    /// The next batch.
+    ///
+    /// # Errors
+    /// Where an image cannot be used and bad images are errors; where a process is lost.
+    pub(crate) fn next(&mut self) -> Result<Option<PieceBatch>> {
+        let (number, start) = (self.next, self.next * self.size);
+        if start >= self.samples.len() {
+            return Ok(None);
+        }
+        self.next += 1;
+        let images = self.size.min(self.samples.len() - start);
+        let part = part_of(&self.processes, images, self.piece);
+        let batches = if images == self.size { &mut self.own } else { &mut self.last };
+        let own = if part.is_empty() { None } else { batches.next().transpose().unwrap_or(None) };
+        let is_complete = own.as_ref().map_or(0, |batch| batch.indices.len()) == part.len();
+        if self.processes.all_gather(&[u8::from(is_complete)])?.iter().all(|other| other[..] == [1]) {
+            let items = self.samples[start..start + images].iter().map(|(item, _)| *item).collect();
+            return Ok(Some(PieceBatch::Part(items, part, own)));
+        }
+        let loader = self.loader.clone().batch_size(images);
+        let mut whole = loader.chosen_of(self.samples.clone(), |position| position / self.size == number)?;
+        Ok(whole.next().transpose()?.map(PieceBatch::Whole))
+    }
+}
+
+/// The images of a batch that belong to the pieces of this process.
+fn part_of(processes: &ProcessGroup, images: usize, piece: usize) -> Range<usize> {
+    let pieces = tree::leaves_of(processes.rank(), processes.size(), images.div_ceil(piece));
+    images.min(pieces.start * piece)..images.min(pieces.end * piece)
 }
 
 /// Appends a batch: the length of a text, the text, then values and targets.

@@ -304,7 +304,7 @@ impl<B: Backbone> Run<B> {
 
 /// The learner of a new run, in each of its processes; they agree on what they have. Also the settings as they were
 /// fitted to the photos, and why.
-fn new_learner<B: Backbone>(
+pub(crate) fn new_learner<B: Backbone>(
     settings: &RunConfig,
     env: &RunEnv,
     learner: impl FnOnce(ImageData) -> Result<Learner<B>>,

@@ -211,7 +211,7 @@ impl Fit {
         let order = inputs.order(state);
         let (total, batch_size) = (order.len(), inputs.data.batch_size());
         let batches = batches_per_epoch(total, batch_size);
-        let mut stream = inputs.batches(state, order, batch_size, self.batch)?;
+        let mut stream = inputs.batches(state, order, batch_size, self.batch, options.pieces())?;
         while self.batch < batches {
             let began = Instant::now();
             let Some(batch) = stream.next(state, inputs, options.mix, hooks.observers())? else { break };
@@ -368,7 +368,7 @@ pub(crate) fn estimate_statistics<B: Backbone>(
     }
     let order = inputs.order(state);
     let (total, mut done, mut batches) = (order.len(), 0, 0.0);
-    let mut stream = inputs.batches(state, order, inputs.data.batch_size(), 0)?;
+    let mut stream = inputs.batches(state, order, inputs.data.batch_size(), 0, None)?;
     while let Some(batch) = stream.next(state, inputs, options.mix, observers)? {
         if batch.images > 1 {
             batches += 1.0;

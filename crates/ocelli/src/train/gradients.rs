@@ -49,11 +49,6 @@ impl ParameterGradients {
         self.0.is_empty()
     }
 
-    /// One parameter's.
-    pub(crate) fn get(&self, id: ParamId) -> Option<&Tensor<1>> {
-        self.0.get(&id)
-    }
-
     /// Sets one parameter's.
     pub(crate) fn insert(&mut self, id: ParamId, gradient: Tensor<1>) {
         self.0.insert(id, gradient);

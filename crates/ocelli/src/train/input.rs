@@ -21,7 +21,7 @@ use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
 use crate::features::store::ActivationStore;
 use crate::processes::ProcessGroup;
-use crate::processes::shared::{Rows, SharedBatches};
+use crate::processes::shared::{PieceBatch, PieceBatches, Rows, SharedBatches};
 use crate::recipe::freezing::Freezing;
 use crate::train::state::{StageInput, TrainState};
 
@@ -54,6 +54,8 @@ pub(crate) struct TrainBatch {
     /// Targets: `[images, classes]`, row by row.
     pub(crate) targets: Vec<f32>,
     pub(crate) input: StageInput,
+    /// The images that `input` has, where other processes have the rest.
+    pub(crate) part: Option<Range<usize>>,
     /// Seconds that training waited for the images or their features.
     pub(crate) waited: f64,
 }
@@ -66,6 +68,8 @@ pub(crate) enum BatchStream {
     Images(Batches),
     /// The image files, of which other processes load some, where only the head is trained.
     Shared(SharedBatches),
+    /// The image files, of which other processes load some, where layers of the backbone are trained.
+    Pieces(PieceBatches),
 }
 
 impl BackboneInfo {
@@ -271,21 +275,27 @@ impl Inputs {
         order.of(&self.data.items, &self.data.split.train, state.epochs)
     }
 
-    /// Items of this epoch in batches of `size`, from the batch `first` on.
+    /// Items of this epoch in batches of `size`, from the batch `first` on; with several processes in `pieces` of
+    /// so many images, of which each loads its own.
     pub(crate) fn batches<B: Backbone>(
         &self,
         state: &TrainState<B>,
         order: Vec<usize>,
         size: usize,
         first: usize,
+        pieces: Option<usize>,
     ) -> Result<BatchStream> {
         if !state.freezing.is_cached() {
             let Self { data, backbone, resized, .. } = self;
             let loader = data.training_loader(resized.clone(), backbone.normalization, state.seed, size)?;
+            let samples = |order: Vec<usize>| order.into_iter().map(|item| (item, state.epochs)).collect();
             if self.processes.is_shared() && state.is_pooled() {
-                let samples = order.into_iter().map(|item| (item, state.epochs)).collect();
-                let batches = SharedBatches::new(&loader, samples, size, first, &self.processes)?;
+                let batches = SharedBatches::new(&loader, samples(order), size, first, &self.processes)?;
                 return Ok(BatchStream::Shared(batches));
+            }
+            if let (Some(piece), true) = (pieces, self.processes.is_shared()) {
+                let batches = PieceBatches::new(loader, samples(order), size, piece, first, &self.processes)?;
+                return Ok(BatchStream::Pieces(batches));
             }
             return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
         }
@@ -360,7 +370,7 @@ impl BatchStream {
                     false => StageInput::Maps(Tensor::<4>::from_data(features, &device).into()),
                 };
                 let targets = inputs.targets(&items);
-                Ok(Some(TrainBatch { images: items.len(), targets, input, waited }))
+                Ok(Some(TrainBatch { images: items.len(), targets, input, part: None, waited }))
             }
             Self::Shared(batches) => {
                 let mut compute = |batch: &mut Batch| frozen_rows(state, inputs, mix, batch);
@@ -374,23 +384,52 @@ impl BatchStream {
                         StageInput::Pooled(Tensor::from_data(pooled, &device))
                     }
                 };
-                Ok(Some(TrainBatch { images, targets, input, waited: batch.waited }))
+                Ok(Some(TrainBatch { images, targets, input, part: None, waited: batch.waited }))
             }
             Self::Images(batches) => {
-                let Some(mut batch) = batches.next().transpose()? else { return Ok(None) };
+                let Some(batch) = batches.next().transpose()? else { return Ok(None) };
                 let waited = began.elapsed().as_secs_f64();
                 timeline::add("wait for images", began);
                 observers.emit_skipped(&batch.skipped, &inputs.data)?;
-                let targets = targets_of(state, inputs, mix, &mut batch)?;
-                let images = to_tensor(&mut batch, &device);
-                let input = match batch.indices.len() {
-                    0 => StageInput::Maps(images.into()),
-                    _ => state.infer_frozen(images),
+                Ok(Some(of_images(state, inputs, mix, batch, waited)?))
+            }
+            Self::Pieces(batches) => {
+                let Some(batch) = batches.next()? else { return Ok(None) };
+                let waited = began.elapsed().as_secs_f64();
+                timeline::add("wait for images", began);
+                let (items, part, own) = match batch {
+                    PieceBatch::Part(items, part, own) => (items, part, own),
+                    PieceBatch::Whole(batch) => {
+                        observers.emit_skipped(&batch.skipped, &inputs.data)?;
+                        return Ok(Some(of_images(state, inputs, mix, batch, waited)?));
+                    }
                 };
-                Ok(Some(TrainBatch { images: batch.indices.len(), targets, input, waited }))
+                let input = match own {
+                    Some(mut batch) => state.infer_frozen(to_tensor(&mut batch, &device)),
+                    None => StageInput::Maps(Tensor::<4>::zeros([0, 3, 1, 1], &device).into()),
+                };
+                let targets = inputs.targets(&items);
+                Ok(Some(TrainBatch { images: items.len(), targets, input, part: Some(part), waited }))
             }
         }
     }
+}
+
+/// A batch of images, all of which this process has.
+fn of_images<B: Backbone>(
+    state: &TrainState<B>,
+    inputs: &Inputs,
+    mix: Option<Mix>,
+    mut batch: Batch,
+    waited: f64,
+) -> Result<TrainBatch> {
+    let targets = targets_of(state, inputs, mix, &mut batch)?;
+    let images = to_tensor(&mut batch, &state.network.device());
+    let input = match batch.indices.len() {
+        0 => StageInput::Maps(images.into()),
+        _ => state.infer_frozen(images),
+    };
+    Ok(TrainBatch { images: batch.indices.len(), targets, input, part: None, waited })
 }
 
 /// The targets of a batch of images, which are mixed if they are to be.
@@ -427,13 +466,14 @@ fn frozen_rows<B: Backbone>(
 /// epoch.
 pub(crate) struct EndlessBatches {
     size: usize,
+    pieces: Option<usize>,
     stream: Option<BatchStream>,
 }
 
 impl EndlessBatches {
-    /// Batches of this size.
-    pub(crate) fn new(size: usize) -> Self {
-        Self { size, stream: None }
+    /// Batches of this size, as [`Inputs::batches`] has them.
+    pub(crate) fn new(size: usize, pieces: Option<usize>) -> Self {
+        Self { size, pieces, stream: None }
     }
 
     /// The next batch of at least two images, of this epoch or the next.
@@ -462,7 +502,7 @@ impl EndlessBatches {
             }
             begun += 1;
             state.epochs += u64::from(self.stream.is_some());
-            self.stream = Some(inputs.batches(state, inputs.order(state), self.size, 0)?);
+            self.stream = Some(inputs.batches(state, inputs.order(state), self.size, 0, self.pieces)?);
         }
     }
 }

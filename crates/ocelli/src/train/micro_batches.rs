@@ -2,8 +2,10 @@
 //!
 //! A batch is cut into pieces of a fixed number of images. The backbone runs forward and backward on one piece
 //! at a time; the head takes the pooled features of the whole batch, so that its batch norm and the loss see
-//! all of it, in every process. The gradients of the pieces are the leaves of one fixed tree of sums: each
-//! process adds up the nodes that lie in its pieces, and sends those.
+//! all of it, in every process. The gradients of the pieces are the leaves of one fixed tree of sums. Each
+//! process adds up the nodes that lie in its pieces. Of the rest of the tree each adds up a share of the
+//! parameters, for which all send it their nodes' values, and sends the sums to all: about two sums of all
+//! parameters each, however many processes there are.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -23,27 +25,56 @@ use crate::train::options::TrainOptions;
 use crate::train::state::TrainState;
 use crate::train::step::{Backward, StepError, finite};
 
-/// The gradients of a batch: the input of the first trained stage, and the targets, row by row.
+/// A batch that is trained on in pieces.
+pub(crate) struct Piecewise {
+    /// The input of the first trained stage, of some of the images: at least those of this process's pieces.
+    pub(crate) output: StageOutput,
+    /// Which of them.
+    pub(crate) part: Range<usize>,
+    /// The number of all.
+    pub(crate) images: usize,
+    /// The targets of all, row by row.
+    pub(crate) targets: Vec<f32>,
+}
+
+/// The gradients of a batch, in pieces of `size` images.
 pub(crate) fn backward<B: Backbone>(
     state: &TrainState<B>,
-    output: StageOutput,
-    targets: Vec<f32>,
+    batch: Piecewise,
     size: usize,
     options: &TrainOptions,
     inputs: &Inputs,
 ) -> std::result::Result<Backward, StepError> {
+    let (of_head, of_backbone) = passes(state, batch, size, options, inputs)?;
+    let mut gradients = of_head.gradients;
+    gradients.add(of_backbone);
+    Ok(Backward { gradients, ..of_head })
+}
+
+/// What [`backward`] gives with the gradients of the head, and those of the backbone.
+fn passes<B: Backbone>(
+    state: &TrainState<B>,
+    batch: Piecewise,
+    size: usize,
+    options: &TrainOptions,
+    inputs: &Inputs,
+) -> std::result::Result<(Backward, ParameterGradients), StepError> {
     let began = Instant::now();
+    let Piecewise { output, part, images, targets } = batch;
     let (network, processes) = (&state.network, &inputs.processes);
-    let images = output.maps.dims()[0];
     let leaves = images.div_ceil(size);
     let own = tree::leaves_of(processes.rank(), processes.size(), leaves);
     let key = Draws::new(state.seed, Purpose::Dropout, state.epochs, state.steps).bits();
-    // Of no stage: rounded to the precision of the backbone.
     let first = state.first_trained_stage();
-    let output = network.infer_stages(output, first, first);
+    let output = match part.is_empty() {
+        true => output,
+        // Of no stage: rounded to the precision of the backbone.
+        false => network.infer_stages(output, first, first),
+    };
     let images_of = |leaf: usize| leaf * size..images.min((leaf + 1) * size);
     let pooled = own.clone().map(|leaf| {
-        let piece = output.narrow(&images_of(leaf));
+        let piece = images_of(leaf);
+        let piece = output.narrow(&(piece.start - part.start..piece.end - part.start));
         Some(pooled(network, first, piece, key ^ (leaf as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     });
     let mut pooled: Vec<Option<Tensor<2>>> = pooled.collect();
@@ -60,7 +91,7 @@ pub(crate) fn backward<B: Backbone>(
     let forward = began.elapsed();
     let mut gradients = loss.backward();
     let upstream = features.grad_remove(&mut gradients).expect("the head depends on its input");
-    let mut of_head = ParameterGradients::take(network, gradients);
+    let of_head = ParameterGradients::take(network, gradients);
     let mut leaf = |node: &Range<usize>| {
         let pooled = (node.len() == 1).then(|| pooled[node.start - own.start].take())??;
         let piece = images_of(node.start);
@@ -73,13 +104,14 @@ pub(crate) fn backward<B: Backbone>(
         let gradients = tree::sum(node.clone(), &mut leaf, &mut add).expect("own pieces");
         (node, gradients)
     });
-    let mut nodes: HashMap<Range<usize>, ParameterGradients> = nodes.collect();
-    if processes.is_shared() {
-        nodes = exchanged(processes, network, nodes).map_err(StepError::Loss)?;
-    }
-    let of_backbone = tree::sum(0..leaves, &mut |node: &Range<usize>| nodes.remove(node), &mut add);
-    of_head.add(of_backbone.unwrap_or_default());
-    Ok(Backward { loss: value, forward, gradients: of_head, batch_stats: pass.into_batch_stats() })
+    let nodes: Vec<(Range<usize>, ParameterGradients)> = nodes.collect();
+    let of_backbone = match processes.is_shared() {
+        true => summed(processes, network, nodes, leaves).map_err(StepError::Loss)?,
+        // The whole tree.
+        false => nodes.into_iter().next().map(|(_, gradients)| gradients).unwrap_or_default(),
+    };
+    let batch_stats = pass.into_batch_stats();
+    Ok((Backward { loss: value, forward, gradients: of_head, batch_stats }, of_backbone))
 }
 
 /// The pooled features of a piece, with autodiff, in f32.
@@ -102,11 +134,12 @@ fn gathered<'a>(processes: &ProcessGroup, own: impl Iterator<Item = &'a Tensor<2
     let values = own.flat_map(|pooled| {
         pooled.clone().inner().into_data().try_into_vec::<f32>().expect("pooled features are f32")
     });
+    let values: Vec<f32> = values.collect();
     if !processes.is_shared() {
-        return Ok(values.collect());
+        return Ok(values);
     }
     let mut bytes = vec![u8::from(processes.is_to_stop())];
-    bytes.extend(values.flat_map(f32::to_le_bytes));
+    bytes.extend(to_bytes(&values));
     let parts = processes.all_gather(&bytes)?;
     if parts.iter().any(|part| part.first() == Some(&1)) {
         return Err(Error::Stopped);
@@ -115,63 +148,158 @@ fn gathered<'a>(processes: &ProcessGroup, own: impl Iterator<Item = &'a Tensor<2
     Ok(rest.map(|value| f32::from_le_bytes(*value)).collect())
 }
 
-/// A node's first leaf, its end, and the names and lengths of its gradients.
-type NodeHeader<Name> = (usize, usize, Vec<(Name, usize)>);
+/// The names of the parameters that have gradients, and the lengths of these.
+type Layout = Vec<(String, usize)>;
 
-/// The nodes of all processes.
-fn exchanged<B: Backbone>(
+/// The sum of the gradients of all processes' nodes. Adding element by element, it does not matter who adds
+/// which elements.
+fn summed<B: Backbone>(
     processes: &ProcessGroup,
     network: &Network<B>,
-    own: HashMap<Range<usize>, ParameterGradients>,
-) -> Result<HashMap<Range<usize>, ParameterGradients>> {
+    nodes: Vec<(Range<usize>, ParameterGradients)>,
+    leaves: usize,
+) -> Result<ParameterGradients> {
+    let diverged = |rank| Error::ProcessesDiverged { what: "the gradients", rank };
+    let (rank, size) = (processes.rank(), processes.size());
     let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
-    // Each node's range and the lengths of its gradients, by name; then the gradients.
-    let mut header: Vec<NodeHeader<&str>> = Vec::new();
-    let mut values: Vec<u8> = Vec::new();
-    for (node, gradients) in &own {
-        let mut lengths = Vec::new();
-        for (name, id) in &ids {
-            let Some(gradient) = gradients.get(*id) else { continue };
-            let gradient = gradient.to_data().try_into_vec::<f32>().expect("gradients are f32");
-            lengths.push((*name, gradient.len()));
-            values.extend(gradient.iter().flat_map(|value| value.to_le_bytes()));
+    let mut layout: Option<Layout> = None;
+    let mut own = Vec::new();
+    for (_, gradients) in nodes {
+        let (of_node, values) = flat(gradients, &ids);
+        if *layout.get_or_insert_with(|| of_node.clone()) != of_node {
+            return Err(diverged(rank));
         }
-        header.push((node.start, node.end, lengths));
+        own.push(values);
     }
-    let header = serde_json::to_vec(&header).expect("numbers and texts serialise");
-    let bytes = [&(header.len() as u64).to_le_bytes()[..], &header, &values].concat();
-    drop(values);
-    let rank = processes.rank();
-    let mut nodes = own;
-    for (from, part) in
-        processes.all_gather(&bytes)?.into_iter().enumerate().filter(|(from, _)| *from != rank)
-    {
-        let read =
-            read(network, &ids, &part).ok_or(Error::ProcessesDiverged { what: "messages", rank: from })?;
-        nodes.extend(read);
+    let part = |to: usize| {
+        let values = own.iter().map(|values| to_bytes(&values[tree::leaves_of(to, size, values.len())]));
+        values.reduce(|first, second| [first, second].concat()).unwrap_or_default()
+    };
+    let received = processes.all_to_all((0..size).map(part).collect())?;
+    let mut known: HashMap<Range<usize>, Vec<f32>> = HashMap::new();
+    for (from, bytes) in received.iter().enumerate() {
+        let nodes = tree::nodes_within(&tree::leaves_of(from, size, leaves), leaves);
+        let values = to_floats(bytes).ok_or_else(|| diverged(from))?;
+        let length = values.len().checked_div(nodes.len()).unwrap_or(0);
+        let is_other = known.values().next().is_some_and(|other| other.len() != length);
+        if length * nodes.len() != values.len() || is_other && !nodes.is_empty() {
+            return Err(diverged(from));
+        }
+        for (number, node) in nodes.into_iter().enumerate() {
+            known.insert(node, values[number * length..][..length].to_vec());
+        }
     }
-    Ok(nodes)
+    drop(own);
+    let share = tree::sum(0..leaves, &mut |node: &Range<usize>| known.remove(node), &mut add_values);
+    // A process without pieces does not know which parameters have gradients. The first has one.
+    let mut bytes = serde_json::to_vec(&layout).expect("numbers and texts serialise");
+    bytes.splice(0..0, (bytes.len() as u64).to_le_bytes());
+    bytes.extend(to_bytes(&share.unwrap_or_default()));
+    let shares = processes.all_gather(&bytes)?;
+    let (mut first, mut values) = (None, Vec::new());
+    for (from, bytes) in shares.iter().enumerate() {
+        let (layout, share) = read(bytes).ok_or_else(|| diverged(from))?;
+        let first = first.get_or_insert_with(|| layout.clone());
+        if layout.is_some() && layout != *first {
+            return Err(diverged(from));
+        }
+        values.extend(share);
+    }
+    unflat(&first.flatten().unwrap_or_default(), &values, &ids, network).ok_or_else(|| diverged(rank))
 }
 
-/// The nodes that a process has sent.
-fn read<B: Backbone>(
-    network: &Network<B>,
-    ids: &BTreeMap<&str, ParamId>,
-    bytes: &[u8],
-) -> Option<Vec<(Range<usize>, ParameterGradients)>> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (header, mut values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let header: Vec<NodeHeader<String>> = serde_json::from_slice(header).ok()?;
-    let mut nodes = Vec::new();
-    for (start, end, lengths) in header {
-        let mut gradients = ParameterGradients::default();
-        for (name, length) in lengths {
-            let (own, rest) = values.split_at_checked(length.checked_mul(4)?)?;
-            values = rest;
-            let own: Vec<f32> = own.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-            gradients.insert(*ids.get(name.as_str())?, Tensor::from_data(own.as_slice(), &network.device()));
-        }
-        nodes.push((start..end, gradients));
+/// The gradients one after the other, by name.
+fn flat(mut gradients: ParameterGradients, ids: &BTreeMap<&str, ParamId>) -> (Layout, Vec<f32>) {
+    let (mut layout, mut values) = (Layout::new(), Vec::new());
+    for (name, id) in ids {
+        let Some(gradient) = gradients.remove(*id) else { continue };
+        let gradient = gradient.into_data().try_into_vec::<f32>().expect("gradients are f32");
+        layout.push(((*name).to_owned(), gradient.len()));
+        values.push(gradient);
     }
-    Some(nodes)
+    // At once, in memory of the right size.
+    (layout, values.concat())
+}
+
+/// The gradients again; `None` where the values are not as many.
+fn unflat<B: Backbone>(
+    layout: &Layout,
+    mut values: &[f32],
+    ids: &BTreeMap<&str, ParamId>,
+    network: &Network<B>,
+) -> Option<ParameterGradients> {
+    let mut gradients = ParameterGradients::default();
+    for (name, length) in layout {
+        let (own, rest) = values.split_at_checked(*length)?;
+        values = rest;
+        gradients.insert(*ids.get(name.as_str())?, Tensor::from_data(own, &network.device()));
+    }
+    values.is_empty().then_some(gradients)
+}
+
+/// What a process says of the layout, if it knows it, and its share of the sum.
+fn read(bytes: &[u8]) -> Option<(Option<Layout>, Vec<f32>)> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (layout, share) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    Some((serde_json::from_slice(layout).ok()?, to_floats(share)?))
+}
+
+fn add_values(mut first: Vec<f32>, second: Vec<f32>) -> Vec<f32> {
+    first.iter_mut().zip(second).for_each(|(sum, term)| *sum += term);
+    first
+}
+
+fn to_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().map(|value| value.to_le_bytes()).collect::<Vec<_>>().into_flattened()
+}
+
+/// `None` where the bytes are not whole numbers.
+fn to_floats(bytes: &[u8]) -> Option<Vec<f32>> {
+    let (floats, rest) = bytes.as_chunks();
+    rest.is_empty().then(|| floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
+}
+
+/// Seconds that gradients take besides their way between processes, and their bytes.
+pub(crate) struct Handling {
+    /// From tensors to bytes.
+    pub(crate) pack: f64,
+    /// And back.
+    pub(crate) unpack: f64,
+    /// Adding two of them.
+    pub(crate) add: f64,
+    pub(crate) bytes: f64,
+}
+
+/// Measures what the gradients of the backbone take.
+pub(crate) fn handling<B: Backbone>(
+    state: &TrainState<B>,
+    batch: Piecewise,
+    size: usize,
+    options: &TrainOptions,
+    inputs: &Inputs,
+) -> Result<Handling> {
+    let network = &state.network;
+    let gradients = match passes(state, batch, size, options, inputs) {
+        Ok((_, of_backbone)) => of_backbone,
+        Err(StepError::Loss(error)) => return Err(error),
+        Err(StepError::NotFinite(_)) => return Err(Error::NoTrainingBatch),
+    };
+    let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
+    let mut least = Handling { pack: f64::INFINITY, unpack: f64::INFINITY, add: f64::INFINITY, bytes: 0.0 };
+    for _ in 0..3 {
+        let began = Instant::now();
+        let (layout, values) = flat(gradients.clone(), &ids);
+        let bytes = to_bytes(&values);
+        least.pack = least.pack.min(began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        let read = to_floats(&bytes).and_then(|values| unflat(&layout, &values, &ids, network));
+        drop(read.ok_or(Error::NoTrainingBatch)?);
+        least.unpack = least.unpack.min(began.elapsed().as_secs_f64());
+        let other = values.clone();
+        let began = Instant::now();
+        drop(add_values(values, other));
+        least.add = least.add.min(began.elapsed().as_secs_f64());
+        least.bytes = bytes.len() as f64;
+    }
+    Ok(least)
 }

@@ -91,6 +91,12 @@ impl Default for TrainOptions {
 }
 
 impl TrainOptions {
+    /// The images of a piece of a batch, where each process needs to load its pieces alone: images that are mixed
+    /// need each other.
+    pub(crate) fn pieces(&self) -> Option<usize> {
+        self.micro_batch.filter(|_| self.mix.is_none())
+    }
+
     /// What the trainable batch norms of the backbone normalise by.
     pub(crate) fn statistics(&self) -> Statistics {
         if self.train_bn { Statistics::Batch } else { Statistics::Running }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::{Inputs, TrainBatch};
-use crate::train::micro_batches;
+use crate::train::micro_batches::{self, Piecewise};
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
 use crate::train::state::{StageInput, TrainState};
@@ -148,10 +148,11 @@ pub(crate) fn train_step<B: Backbone>(
 ) -> std::result::Result<Step, StepError> {
     let began = Instant::now();
     let computing = timeline::span("forward and backward");
-    let TrainBatch { images, targets, input, .. } = batch;
+    let TrainBatch { images, targets, input, part, .. } = batch;
     let Backward { loss, forward, mut gradients, batch_stats } = match (options.micro_batch, input) {
         (Some(size), StageInput::Maps(output)) => {
-            micro_batches::backward(state, output, targets, size, options, inputs)?
+            let batch = Piecewise { output, part: part.unwrap_or(0..images), images, targets };
+            micro_batches::backward(state, batch, size, options, inputs)?
         }
         // The head alone takes the whole batch at once.
         (_, input) => backward(state, input, targets, options, &inputs.data)?,

@@ -2,9 +2,9 @@
 
 use ocelli::{Augmentation, Phase, RunConfig, TrainPhase};
 
-use super::Train;
+use super::settings::SettingFlags;
 
-impl Train {
+impl SettingFlags {
     /// A warning for each flag that no phase of the recipe uses.
     pub(super) fn idle_flags(&self, settings: &RunConfig) -> Vec<String> {
         let trained = settings.recipe.phases.iter().filter_map(|phase| match phase {

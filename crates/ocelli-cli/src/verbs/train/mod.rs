@@ -19,14 +19,11 @@ use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
 use ocelli::{
     Arch, HashProgress, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult, Thresholds,
-    Tta, WeightStore, Worker, io_reason, timeline,
+    Tta, ValidSplit, WeightStore, Worker, io_reason, timeline,
 };
 
 use crate::errors::{self, Failure};
-use crate::flags::{
-    BackboneFlags, BatchFlags, CacheFlags, ComputeFlags, DataFlags, ImageFlags, OptimizerFlags, OutputFlags,
-    ProcessFlags,
-};
+use crate::flags::{CacheFlags, ComputeFlags, OutputFlags, ProcessFlags};
 use crate::interrupt::{self, finish_batch, finish_batch_silently};
 use crate::invocation;
 #[cfg(all(feature = "report", feature = "serve"))]
@@ -34,14 +31,12 @@ use crate::output::unwritten;
 use crate::output::{eprintln, message, no_dash, path_line, println, quoted, shown};
 use crate::terminal::{self, Terminal};
 use crate::text::duration;
-use crate::values::{
-    OrNone, above_0, alpha, epochs, lr_ratio, metric, one_of, recipe, side, time, tta, whole,
-};
+use crate::values::{OrNone, above_0, epochs, lr_ratio, metric, one_of, recipe, time, tta, whole};
 use crate::verbs::pull::fetched;
-use crate::verbs::train::loss::LossFlags;
 
 #[cfg(feature = "report")]
 pub use result::{confused, not_measured, print_metrics};
+pub use settings::SettingFlags;
 
 /// Train a classifier on a folder of photos
 ///
@@ -77,12 +72,8 @@ pub struct Train {
     #[arg(hide_short_help = true)]
     #[arg(long, requires = "resume")]
     skip_changed: bool,
-    /// Start from the settings of an earlier run's config.toml
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-
     #[command(flatten)]
-    source: DataFlags,
+    settings: SettingFlags,
 
     /// Cross-validation: train a model for each of K folds, then one on all images
     ///
@@ -93,43 +84,6 @@ pub struct Train {
     #[arg(long, value_name = "K", conflicts_with_all = ["valid", "fold", "split"], help_heading = "Data")]
     #[arg(value_parser = whole::<2, 100>)]
     folds: Option<usize>,
-
-    /// Image size in pixels; several: progressive resizing
-    ///
-    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
-    /// the first and continues with the next. [default: the backbone's]
-    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
-    size: Vec<usize>,
-    #[command(flatten)]
-    images: ImageFlags,
-    /// Mixup: blend images in pairs, with weights from Beta(ALPHA, ALPHA); usually 0.2 to 0.4
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Images", value_parser = alpha)]
-    mixup: Option<f64>,
-    /// CutMix: paste a box of another image, with an area from Beta(ALPHA, ALPHA); usually 1
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, conflicts_with = "mixup")]
-    #[arg(help_heading = "Images", value_parser = alpha)]
-    cutmix: Option<f64>,
-    /// Sample all classes equally often
-    #[arg(hide_short_help = true)]
-    #[arg(long, help_heading = "Images")]
-    balanced_sampling: bool,
-    /// CSV of corrected labels and of images to drop, as the report page exports it
-    #[arg(hide_short_help = true)]
-    #[arg(long, value_name = "FILE", help_heading = "Images")]
-    decisions: Option<PathBuf>,
-
-    #[command(flatten)]
-    backbone: BackboneFlags,
-    #[command(flatten)]
-    recipe: RecipeFlags,
-    #[command(flatten)]
-    batches: BatchFlags,
-    #[command(flatten)]
-    optimizer: OptimizerFlags,
-    #[command(flatten)]
-    loss: LossFlags,
 
     /// Run folder, new or empty [default: runs/DATA-N]
     ///
@@ -361,11 +315,14 @@ impl Train {
             processes: processes.clone(),
             hash_progress: self.hash_progress(processes),
         };
-        let settings = if self.resume.is_some() { None } else { Some(self.settings()?) };
+        let settings = match self.resume {
+            Some(_) => None,
+            None => Some(self.all_settings()?),
+        };
         if processes.rank() > 0 {
             return self.work(settings.as_ref(), &env, &cache);
         }
-        for warning in settings.iter().flat_map(|settings| self.idle_flags(settings)) {
+        for warning in settings.iter().flat_map(|settings| self.settings.idle_flags(settings)) {
             eprintln!("{warning}");
         }
         let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
@@ -398,6 +355,16 @@ impl Train {
         let _span = timeline::span("exit");
         drop(training);
         Ok(())
+    }
+
+    /// The settings, with the folds of a cross-validation.
+    fn all_settings(&self) -> Result<RunConfig, Failure> {
+        let mut settings = self.settings.settings(self.data.as_deref(), self.compute.precision)?;
+        let Some(folds) = self.folds else { return Ok(settings) };
+        settings.valid_split = Some(ValidSplit::Folds(folds));
+        // It is one for all trainings together.
+        settings.recipe.time_limit = settings.recipe.time_limit.map(|limit| limit / (folds + 1) as f64);
+        Ok(settings)
     }
 
     /// Runs the folds of a cross-validation, of which each has a line when it is finished.

@@ -1,17 +1,70 @@
 //! From flags to settings.
 
-use ocelli::{Mix, OneCycle, Preset, RecipeBuilder, RunConfig, Sgdr, ValidSplit};
+use std::path::{Path, PathBuf};
 
-use super::{RecipeFlags, Train};
+use clap::Args;
+use ocelli::{Mix, OneCycle, Precision, Preset, RecipeBuilder, RunConfig, Sgdr};
+
+use super::RecipeFlags;
+use super::loss::LossFlags;
 use crate::errors::Failure;
-use crate::values::OrNone;
+use crate::flags::{BackboneFlags, BatchFlags, DataFlags, ImageFlags, OptimizerFlags};
+use crate::values::{OrNone, alpha, side};
 
-impl Train {
+/// What a run's settings follow from, besides the photos.
+#[derive(Debug, Args)]
+pub struct SettingFlags {
+    /// Start from the settings of an earlier run's config.toml
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) source: DataFlags,
+
+    /// Image size in pixels; several: progressive resizing
+    ///
+    /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
+    /// the first and continues with the next. [default: the backbone's]
+    #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
+    pub(super) size: Vec<usize>,
+    #[command(flatten)]
+    pub(super) images: ImageFlags,
+    /// Mixup: blend images in pairs, with weights from Beta(ALPHA, ALPHA); usually 0.2 to 0.4
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, help_heading = "Images", value_parser = alpha)]
+    pub(super) mixup: Option<f64>,
+    /// CutMix: paste a box of another image, with an area from Beta(ALPHA, ALPHA); usually 1
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "ALPHA", allow_negative_numbers = true, conflicts_with = "mixup")]
+    #[arg(help_heading = "Images", value_parser = alpha)]
+    pub(super) cutmix: Option<f64>,
+    /// Sample all classes equally often
+    #[arg(hide_short_help = true)]
+    #[arg(long, help_heading = "Images")]
+    pub(super) balanced_sampling: bool,
+    /// CSV of corrected labels and of images to drop, as the report page exports it
+    #[arg(hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Images")]
+    pub(super) decisions: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) backbone: BackboneFlags,
+    #[command(flatten)]
+    pub(super) recipe: RecipeFlags,
+    #[command(flatten)]
+    pub(super) batches: BatchFlags,
+    #[command(flatten)]
+    pub(super) optimizer: OptimizerFlags,
+    #[command(flatten)]
+    pub(super) loss: LossFlags,
+}
+
+impl SettingFlags {
     /// The settings: the defaults, or those of `--config`, changed by the flags.
-    pub(super) fn settings(&self) -> Result<RunConfig, Failure> {
+    pub fn settings(&self, data: Option<&Path>, precision: Option<Precision>) -> Result<RunConfig, Failure> {
         let mut settings = match &self.config {
             Some(path) => RunConfig::read(path)?,
-            None => RunConfig::new(self.data.clone().unwrap_or_default()),
+            None => RunConfig::new(data.unwrap_or(Path::new(""))),
         };
         let preset = self.recipe.recipe.unwrap_or_default();
         if self.config.is_none() {
@@ -19,7 +72,7 @@ impl Train {
             let is_fitted = preset == Preset::Auto || self.recipe.time.is_some();
             settings.fit_to_photos = is_fitted && self.size.is_empty();
         }
-        self.source.apply(self.data.as_deref(), &mut settings)?;
+        self.source.apply(data, &mut settings)?;
         self.backbone.apply(&mut settings);
         self.images.apply(&mut settings);
         self.batches.apply(&mut settings);
@@ -30,22 +83,24 @@ impl Train {
         settings.train.mix = mix.or(settings.train.mix);
         settings.balanced_sampling |= self.balanced_sampling;
         settings.decisions = self.decisions.clone().or(settings.decisions);
-        settings.precision = self.compute.precision.or(settings.precision);
+        settings.precision = precision.or(settings.precision);
         settings.train.train_bn |= self.recipe.train_bn;
         settings.metric = self.recipe.metric.or(settings.metric);
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
-        settings.valid_split = self.folds.map(ValidSplit::Folds).or(settings.valid_split);
         if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
             let sizes = if self.size.is_empty() { vec![settings.size] } else { self.size.clone() };
             settings.size = sizes[0];
             settings.recipe = self.recipe.builder(preset, &sizes, settings.augmentation.is_some())?.build();
-            if let (Some(limit), Some(folds)) = (settings.recipe.time_limit, settings.folds()) {
-                // It is one for all trainings together.
-                settings.recipe.time_limit = Some(limit / (folds + 1) as f64);
-            }
         }
         Ok(settings)
+    }
+}
+
+impl SettingFlags {
+    /// Whether the size of pieces of a batch is given, by a flag or a file.
+    pub fn has_micro_batch(&self) -> bool {
+        self.loss.micro_batch.is_some() || self.config.is_some()
     }
 }
 
