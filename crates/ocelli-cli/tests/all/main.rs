@@ -1,0 +1,41 @@
+//! The real command, in a temporary folder; all in one program, which is quicker to build.
+
+mod arguments;
+mod clean;
+mod common;
+mod damage;
+mod data;
+mod doctor;
+mod embed;
+mod export;
+mod faults;
+mod finite;
+mod folders;
+mod formats;
+mod house;
+#[path = "../../../ocelli-hub/tests/server/mod.rs"]
+mod hub_server;
+mod install;
+mod lr_find;
+mod models;
+mod outputs;
+mod permissions;
+mod predict;
+mod predict_tables;
+mod processes;
+mod pull;
+mod report;
+mod results;
+mod resume;
+mod resume_elsewhere;
+mod serve;
+mod show;
+mod signals;
+mod submit;
+mod tables;
+mod tensorboard;
+mod terminal;
+mod trace;
+mod train;
+mod unknown;
+mod watch;

@@ -1,0 +1,33 @@
+//! The library, from photos to models; all in one program, which is quicker to build.
+
+mod auto;
+mod baseline;
+mod changed;
+mod examples;
+mod export;
+mod finite;
+mod folds;
+mod freezing;
+mod handed_over;
+mod imagenet;
+mod interpret;
+mod intervals;
+mod learner;
+mod logistic_regression;
+mod lr_find;
+mod method;
+mod metric;
+mod nearest;
+mod own_augmentation;
+mod own_backbone;
+mod own_loss;
+mod plan;
+mod position;
+mod predict_bytes;
+mod processes;
+mod recipe;
+mod recording;
+mod schedule;
+mod stopping;
+mod tta;
+mod unknown;
