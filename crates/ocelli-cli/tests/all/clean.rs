@@ -73,12 +73,12 @@ fn run_for(test: &str) -> String {
 }
 
 impl Server {
-    fn of(run: &str, more: &[&str]) -> Self {
+    fn cleaning(run: &str, more: &[&str]) -> Self {
         let arguments = [&["clean", run, "--port", "0", "--log", "none", "--threads", "1"], more].concat();
         Self::start(place().ocelli(&arguments).stderr(Stdio::piped()), 1)
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+    fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
         let json = ["Content-Type: application/json"];
         let answer = self.ask("POST", path, &json, body.to_string().as_bytes());
         (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
@@ -86,7 +86,7 @@ impl Server {
 
     /// Decides about a photo, which must succeed.
     fn decide(&self, body: &Value) -> Value {
-        let (status, answer) = self.post("/api/decisions", body);
+        let (status, answer) = self.post_json("/api/decisions", body);
         assert_eq!(status, 200, "{answer}");
         answer
     }
@@ -120,7 +120,7 @@ fn read(path: &Path) -> Vec<Vec<String>> {
 fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
     let run = run_for("saved");
     let before = snapshot(&place().path("photos"));
-    let mut server = Server::of(&run, &[]);
+    let mut server = Server::cleaning(&run, &[]);
     let state = server.json("/api/run");
     assert_eq!(state["classes"], json!(["flags", "food-and-drink", "smileys-and-emotion"]));
     let photos = server.photos();
@@ -136,7 +136,7 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
     server.decide(&json!({ "id": changed, "decision": "relabel", "labels": ["smileys-and-emotion"] }));
     // A new class is made where that is said, and only then.
     let new = json!({ "id": made, "decision": "relabel", "labels": ["banners"] });
-    let (status, refusal) = server.post("/api/decisions", &new);
+    let (status, refusal) = server.post_json("/api/decisions", &new);
     assert_eq!(status, 400);
     assert!(refusal["error"].as_str().unwrap().contains("there is no class banners"), "{refusal}");
     let mut new = new.clone();
@@ -152,7 +152,7 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
         (json!([]), "one class"),
     ] {
         let body = json!({ "id": made, "decision": "relabel", "labels": labels, "new_class": true });
-        let (status, refusal) = server.post("/api/decisions", &body);
+        let (status, refusal) = server.post_json("/api/decisions", &body);
         assert_eq!(status, 400, "{body}");
         assert!(refusal["error"].as_str().unwrap().contains(said), "{refusal}");
     }
@@ -165,10 +165,10 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
     ];
     assert_eq!(decisions(&run), expected);
     // Undone, and decided once more; another window sees it.
-    let (status, _) = server.post("/api/undo", &json!({ "id": kept }));
+    let (status, _) = server.post_json("/api/undo", &json!({ "id": kept }));
     assert_eq!(status, 200);
     assert_eq!(decisions(&run), expected[1..]);
-    let other = Server::of(&run, &[]);
+    let other = Server::cleaning(&run, &[]);
     assert_eq!(other.json("/api/run")["counts"]["decided"], 3);
     other.decide(&json!({ "id": changed, "decision": "drop" }));
     assert_eq!(server.photos()[changed]["decision"], json!({ "decision": "drop" }));
@@ -194,7 +194,7 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
     assert!(said.contains("banners"), "{said}");
     // What a hand wrote and nobody understands is said, and stays.
     fs::write(place().path(&table), "id,decision,label\nx,perhaps,\n").unwrap();
-    let (status, refusal) = other.post("/api/decisions", &json!({ "id": kept, "decision": "keep" }));
+    let (status, refusal) = other.post_json("/api/decisions", &json!({ "id": kept, "decision": "keep" }));
     assert_eq!(status, 409);
     assert!(refusal["error"].as_str().unwrap().contains("perhaps"), "{refusal}");
     assert!(place().read(&table).contains("x,perhaps"));
@@ -202,7 +202,7 @@ fn decisions_are_saved_at_once_and_are_those_that_train_takes() {
 
 #[test]
 fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
-    let mut server = Server::of(&run_for("lists"), &[]);
+    let mut server = Server::cleaning(&run_for("lists"), &[]);
     let photos = server.photos();
     assert!(server.printed.contains("likely wrong"), "{}", server.printed);
     let list =
@@ -263,7 +263,7 @@ fn suspects_duplicates_and_neighbours_are_those_of_the_photos() {
 
 #[test]
 fn strangers_are_refused_and_nothing_is_a_path() {
-    let server = Server::of(&run_for("strangers"), &["--token", "a-long-secret"]);
+    let server = Server::cleaning(&run_for("strangers"), &["--token", "a-long-secret"]);
     let token = "Authorization: Bearer a-long-secret";
     let json = "Content-Type: application/json";
     let status = |method: &str, path: &str, headers: &[&str], body: &str| {
@@ -327,7 +327,7 @@ fn photos_that_are_gone_or_have_changed_are_said() {
     for name in ["photos", "run"] {
         fs::rename(there.path(name), moved.join(name)).unwrap();
     }
-    let server = Server::of("gone/run", &["--data", "gone/photos"]);
+    let server = Server::cleaning("gone/run", &["--data", "gone/photos"]);
     let photos = server.photos();
     let ids: Vec<&String> = photos.keys().collect();
     let path = |id: &str| moved.join("photos").join(id);
@@ -343,11 +343,11 @@ fn photos_that_are_gone_or_have_changed_are_said() {
     assert!(status == 410 && said.contains("changed since the run"), "{status}: {said}");
     assert_eq!(picture(ids[2]).0, 200);
     // A decision about what is gone would stop the next training.
-    let (status, said) = server.post("/api/decisions", &json!({ "id": ids[0], "decision": "drop" }));
+    let (status, said) = server.post_json("/api/decisions", &json!({ "id": ids[0], "decision": "drop" }));
     assert!(status == 410 && said["error"].as_str().unwrap().contains("no longer there"), "{status}: {said}");
     server.decide(&json!({ "id": ids[2], "decision": "keep" }));
     // Those that are gone at the start are not listed, which is said.
-    let again = Server::of("gone/run", &["--data", "gone/photos"]);
+    let again = Server::cleaning("gone/run", &["--data", "gone/photos"]);
     let notices = again.json("/api/run")["notices"].to_string();
     assert!(notices.contains("no longer there") && notices.contains("changed since the run"), "{notices}");
     assert_eq!(again.photos().len(), photos.len() - 2);
@@ -356,14 +356,14 @@ fn photos_that_are_gone_or_have_changed_are_said() {
 #[test]
 fn a_run_with_the_decisions_is_trained_and_compared_as_compare_does() {
     let run = run_for("again");
-    let mut server = Server::of(&run, &[]);
-    assert_eq!(server.post("/api/train", &json!({})).0, 409, "nothing is decided yet");
+    let mut server = Server::cleaning(&run, &[]);
+    assert_eq!(server.post_json("/api/train", &json!({})).0, 409, "nothing is decided yet");
     let photos = server.photos();
     for (id, photo) in photos.iter().filter(|(id, _)| id.starts_with("food-and-drink/")).take(2) {
         assert_eq!(photo["decision"], Value::Null);
         server.decide(&json!({ "id": id, "decision": "relabel", "labels": ["flags"] }));
     }
-    let (status, started) = server.post("/api/train", &json!({}));
+    let (status, started) = server.post_json("/api/train", &json!({}));
     assert_eq!(status, 202, "{started}");
     assert_eq!(started["run"], "photos-2");
     let began = Instant::now();
@@ -395,15 +395,15 @@ fn a_run_with_the_decisions_is_trained_and_compared_as_compare_does() {
     assert_eq!(result["corrected"]["count"], compared["wrong_to_right"].as_array().unwrap().len());
     assert_eq!(result["lost"]["count"], compared["right_to_wrong"].as_array().unwrap().len());
     // In the next round the decisions of this one hold, and what is kept is the new label.
-    let next = Server::of("again/photos-2", &[]);
+    let next = Server::cleaning("again/photos-2", &[]);
     assert_eq!(next.json("/api/run")["counts"]["decided"], 2);
     let id = photos.keys().find(|id| id.starts_with("food-and-drink/")).unwrap();
     next.decide(&json!({ "id": id, "decision": "keep" }));
     assert!(decisions("again/photos-2").iter().all(|row| row[1..] == ["relabel", "flags"]));
     // A run that still trains is asked to end with the server, and can be resumed.
-    let (status, started) = server.post("/api/train", &json!({}));
+    let (status, started) = server.post_json("/api/train", &json!({}));
     assert_eq!(status, 202, "{started}");
-    assert_eq!(server.post("/api/train", &json!({})).0, 409, "one at a time");
+    assert_eq!(server.post_json("/api/train", &json!({})).0, 409, "one at a time");
     server.end();
     let folder = place().path("again/photos-3");
     assert!(folder.is_dir());
@@ -412,7 +412,7 @@ fn a_run_with_the_decisions_is_trained_and_compared_as_compare_does() {
 #[test]
 fn a_folder_of_photos_means_its_newest_run() {
     place();
-    let server = Server::of("photos", &[]);
+    let server = Server::cleaning("photos", &[]);
     assert_eq!(server.json("/api/run")["run"], "photos-1");
     fs::create_dir_all(place().path("others/a")).unwrap();
     let said = place().refusal(&["clean", "others"]);
