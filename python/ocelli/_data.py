@@ -154,7 +154,7 @@ class ImageData:
             header: Whether the first row names the columns.
             id_column: The column of the files, by name or counted from 0.
             label_columns: The column of the labels, or several columns of 0 and 1, each named after a class.
-            split_column: The column that contains train, valid or test.
+            split_column: The column that contains train, valid or test; "none" for no such column.
             label_separator: What separates several labels of an image, one character.
             multi_label: Whether an image may have any number of labels.
         """

@@ -166,10 +166,13 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
     ("`min_probability`", "--min-probability"),
+    ("`label_separator`", "--label-separator"),
+    ("`split_column`", "--split-column"),
     ("`suffix`", "--suffix"),
     ("`task`", "--task"),
     ("`top_k`", "--top-k"),
     ("`tta`", "--tta"),
+    ("`valid_split`", "--valid"),
     ("`value_range`", "--value-range"),
 ];
 

@@ -10,6 +10,7 @@ use crate::files::write_whole;
 use crate::formula::{escape_formula, unescape_formula};
 use crate::random::Purpose;
 use crate::sampler::by_draw;
+use crate::source::role::{Role, said_role};
 use crate::{DataError, Items, Target, Task};
 
 /// A split of items; numbers are indices into [`Items`], ascending.
@@ -99,11 +100,11 @@ impl Split {
             if !missing.remove(&index) {
                 return Err(wrong(row, format!("names {id} for the second time"), "keep one of the rows"));
             }
-            match side {
-                "train" => split.train.push(index),
-                "valid" => split.valid.push(index),
-                "test" => split.test.push(index),
-                _ => return Err(wrong(row, format!("says \"{side}\""), "say train, valid or test")),
+            match said_role(side) {
+                Some(Role::Train) => split.train.push(index),
+                Some(Role::Valid) => split.valid.push(index),
+                Some(Role::Test) => split.test.push(index),
+                None => return Err(wrong(row, format!("says \"{side}\""), "say train, valid or test")),
             }
         }
         if let Some(&first) = missing.first() {

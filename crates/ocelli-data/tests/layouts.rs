@@ -107,7 +107,7 @@ fn classes_that_look_like_a_split_are_refused() {
     let root = place();
     fill(root.path(), "Training/", &PETS, 2);
     fill(root.path(), "Whatever/", &PETS, 2);
-    refused(&root, &["Training", "Whatever", "cats, dogs", "rename"]);
+    refused(&root, &["Training", "Whatever", "cats, dogs", "`class_folders`"]);
 
     // Names of people, of which some are words as well.
     let root = place();

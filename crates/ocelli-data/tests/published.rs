@@ -8,7 +8,9 @@ use std::path::Path;
 
 use common::{png, write};
 use ocelli_data::source::folder::{self, FolderOptions};
-use ocelli_data::source::table::{self, Column, Labelled, SplitBy, TableOptions, read_folder, read_split};
+use ocelli_data::source::table::{
+    self, Column, Labelled, ListedSplit, SplitBy, TableOptions, read_folder, read_split,
+};
 use ocelli_data::{Classes, DataError, Dataset};
 use tempfile::TempDir;
 
@@ -116,7 +118,7 @@ fn masks_beside_photos_are_no_photos() {
     }
     // They can be kept.
     let root = with(&|kind, n| format!("{kind}/{n}.png"), &|kind, n| format!("{kind}/{n}_mask.png"));
-    let kept = FolderOptions { include_masks: true }.read(root.path()).unwrap();
+    let kept = FolderOptions { include_masks: true, ..FolderOptions::default() }.read(root.path()).unwrap();
     assert_eq!(counts(&kept), [("COVID".to_owned(), 8), ("Normal".to_owned(), 8)]);
 }
 
@@ -331,12 +333,15 @@ fn lists_that_are_no_whole_split_are_mentioned_and_used_if_they_are_given() {
         ],
     );
     let items = &labelled.dataset.items;
-    let split = read_split(&root.path().join("TestImages.txt"), items).unwrap().unwrap();
+    let ListedSplit { split, files } =
+        read_split(&root.path().join("TestImages.txt"), items).unwrap().unwrap();
     assert_eq!(
         (split.train.len(), split.valid.len(), split.test.len()),
         (6, 0, 2),
         "the others are left out"
     );
+    assert_eq!(files, "TrainImages.txt and TestImages.txt");
+    assert!(labelled.dataset.notices.contains(&labelled.unused_split.unwrap()));
 
     // Several splits of all photos: any may be meant.
     let (root, names) = pets("images/");
@@ -348,9 +353,11 @@ fn lists_that_are_no_whole_split_are_mentioned_and_used_if_they_are_given() {
     assert_eq!(labelled.dataset.split, None);
     noticed(&labelled.dataset, &["2 published splits", "labels/train1.txt and labels/val1.txt"]);
     let items = &labelled.dataset.items;
-    let split = read_split(&root.path().join("labels/val2.txt"), items).unwrap().unwrap();
+    let ListedSplit { split, files } =
+        read_split(&root.path().join("labels/val2.txt"), items).unwrap().unwrap();
     let held_out: Vec<&str> = split.valid.iter().map(|&item| items[item].id.as_str()).collect();
     assert_eq!(held_out, ["cats/cats_2.png", "dogs/dogs_2.png"]);
+    assert_eq!(files, "train2.txt and val2.txt");
 
     // A list of validation photos alone: the others are trained on, if it is given.
     let (root, names) = pets("");
@@ -361,8 +368,9 @@ fn lists_that_are_no_whole_split_are_mentioned_and_used_if_they_are_given() {
         &["lists/validation_list.txt names 2 of 12 photos, none of them to train on, and is not used"],
     );
     let items = data.items;
-    let split = read_split(&root.path().join("lists/validation_list.txt"), &items).unwrap().unwrap();
-    assert_eq!((split.train.len(), split.valid.len()), (10, 2));
+    let ListedSplit { split, files } =
+        read_split(&root.path().join("lists/validation_list.txt"), &items).unwrap().unwrap();
+    assert_eq!((split.train.len(), split.valid.len(), &*files), (10, 2, "lists/validation_list.txt"));
 
     // Lists that contradict each other.
     write(root.path(), "lists/train_list.txt", lines(&names, |_| true));

@@ -755,8 +755,12 @@ pub enum Error {
     },
     /// A file of a finished run is not as the run wrote it.
     #[error(
-        "{}: is missing, or does not match checksums.b3; resume the run to write it again",
-        path.display()
+        "{}: is missing, or does not match checksums.b3; {}",
+        path.display(),
+        match path.ends_with("photos.csv") || path.ends_with("config.toml") {
+            true => "a run is resumed by this file: bring back a copy of it, or train anew",
+            false => "resume the run to write it again",
+        }
     )]
     DamagedResult {
         /// The file.

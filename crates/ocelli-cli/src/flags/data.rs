@@ -38,7 +38,7 @@ pub struct DataFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN", value_delimiter = ',', help_heading = "Data", value_parser = column)]
     pub label_column: Vec<Column>,
-    /// Column that says train, valid or test [default: the one named split]
+    /// Column that says train, valid or test, or none [default: the one named split]
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "COLUMN", help_heading = "Data", value_parser = column)]
     pub split_column: Option<Column>,

@@ -272,7 +272,8 @@ impl Observer for Terminal {
             Event::Skipped { path, reason } => self.skipped(path, reason),
             Event::Notice { text } => {
                 self.progress.clear();
-                eprintln!("   note: {}", message(text));
+                let label = if is_warning(text) { "" } else { "note: " };
+                eprintln!("   {label}{}", message(text));
             }
             _ if self.quiet => {}
             Event::Progress(progress) => self.progress.show(*progress),

@@ -10,7 +10,7 @@ use crate::flags::ThreadFlags;
 use crate::interrupt::{self, stopped};
 use crate::output::{eprintln, message, path_line, println, progress_bar, shown, text_destination};
 use crate::text::{count, counted};
-use crate::values::{OrNone, clip, one_of, tta};
+use crate::values::{OrNone, clip, one_of, pixels, tta};
 use crate::verbs::predict::say_equal_views;
 
 /// Write a competition submission
@@ -52,6 +52,10 @@ pub struct Submit {
     /// Print only the path
     #[arg(long, short)]
     quiet: bool,
+    /// Largest image to read, in pixels [default: 178956970]
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
+    max_pixels: Option<u64>,
     #[command(flatten)]
     threads: ThreadFlags,
 }
@@ -59,7 +63,10 @@ pub struct Submit {
 impl Submit {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
-        let model = Model::load(&self.model)?.threads(threads);
+        let mut model = Model::load(&self.model)?.threads(threads);
+        if let Some(pixels) = self.max_pixels {
+            model = model.max_pixels(pixels);
+        }
         let photos = photos_of_run(&self.model);
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
         let out = text_destination(self.out.as_deref(), "submission.csv", &folders, false)?;
@@ -103,6 +110,9 @@ impl Submit {
     }
 }
 
+/// The most columns without a class that are listed.
+const COLUMNS: usize = 5;
+
 fn print_problems(submitted: &Submitted) {
     for skipped in &submitted.filled {
         eprintln!("{}: {}", shown(skipped.path.display()), message(&skipped.reason));
@@ -114,6 +124,17 @@ fn print_problems(submitted: &Submitted) {
             false => "their rows have no label",
         };
         eprintln!("{photos} could not be read; {rows}");
+    }
+    if !submitted.untrained.is_empty() {
+        let several = submitted.untrained.len() > 1;
+        let names = submitted.untrained.iter().take(COLUMNS).map(shown).collect::<Vec<_>>().join(", ");
+        let more = if submitted.untrained.len() > COLUMNS { ", …" } else { "" };
+        let what = match several {
+            true => "the model knows none of these classes; their columns hold",
+            false => "the model does not know this class; its column holds",
+        };
+        let columns = counted(submitted.untrained.len(), "column");
+        eprintln!("warning: {columns} of the sample: {names}{more}: {what} {}", submitted.clip);
     }
     if submitted.unnamed > 0 {
         let were = if submitted.unnamed == 1 { "was" } else { "were" };

@@ -270,3 +270,39 @@ fn an_augmentation_is_shown() {
     assert!(place.refusal(&["augment", "none.jpg"]).contains("none.jpg"));
     assert!(place.refusal(&["augment", photo, "--size", "0"]).contains('0'));
 }
+
+#[test]
+fn copies_of_training_photos_among_those_for_validation_are_told() {
+    let place = Place::with_photos(10);
+    fs::rename(place.path("photos"), place.path("train")).unwrap();
+    fs::create_dir_all(place.path("photos")).unwrap();
+    fs::rename(place.path("train"), place.path("photos/train")).unwrap();
+    for class in ["flags", "food-and-drink", "smileys-and-emotion"] {
+        let of_train = place.path(&format!("photos/train/{class}"));
+        let of_valid = place.path(&format!("photos/valid/{class}"));
+        fs::create_dir_all(&of_valid).unwrap();
+        for (number, (path, mut bytes)) in snapshot(&of_train).into_iter().take(4).enumerate() {
+            // Two are moved, and two are saved anew: the same pixels in other bytes.
+            match number < 2 {
+                true => fs::remove_file(path).unwrap(),
+                false => bytes.push(0),
+            }
+            fs::write(of_valid.join(format!("{number}.png")), bytes).unwrap();
+        }
+    }
+    let linear = ["train", "photos", "--recipe", "linear", "--size", "64", "--out"];
+    let notices = |run: &str| {
+        let output = place.ocelli(&[&linear[..], &[run]].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", common::stderr(&output));
+        common::stderr(&output)
+    };
+    let said = notices("run");
+    assert!(said.contains("at least 6 validation images look like training images"), "{said}");
+    assert!(said.contains("valid/flags/2.png, which looks like train/flags/"), "{said}");
+    assert!(!said.contains("byte for byte"), "{said}");
+    // And not where there are none.
+    for class in ["flags", "food-and-drink", "smileys-and-emotion"] {
+        (2..4).for_each(|n| fs::remove_file(place.path(&format!("photos/valid/{class}/{n}.png"))).unwrap());
+    }
+    assert!(!notices("apart").contains("look like"));
+}

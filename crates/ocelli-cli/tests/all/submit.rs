@@ -59,6 +59,24 @@ fn a_submission_has_the_ids_the_order_and_the_columns_of_the_sample() {
         right += usize::from(rows[0][1 + best] == *class);
     }
     assert!(right * 4 >= photos.len() * 3, "photos that were trained on are known: {right}");
+    // A class of the competition of which no photo was trained on: it must have a column all the same.
+    let more = sample.lines().map(|line| match line.split_once(',') {
+        Some(("image", rest)) => format!("image,cars,{rest}\n"),
+        Some((id, rest)) => format!("{id},0.3,{rest}\n"),
+        None => String::new(),
+    });
+    fs::write(place.path("more.csv"), more.collect::<String>()).unwrap();
+    for (clip, least) in [("0", 0.0), ("0.01", 0.01)] {
+        let out = format!("more-{clip}.csv");
+        let flags = ["--sample", "more.csv", "--out", &out, "--clip-probabilities", clip];
+        let output = place.ocelli(&submit(&flags)).output().unwrap();
+        let said = stderr(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("1 column of the sample: cars: the model does not know this class"), "{said}");
+        let with = table(&place.read(&out));
+        assert_eq!(with[0], ["image", "cars", "smileys-and-emotion", "flags", "food-and-drink"]);
+        assert!(with[1..].iter().all(|row| row[1].parse::<f64>().unwrap() == least), "{with:?}");
+    }
     // One column that is no class and holds no numbers: names.
     let mut names = "image,category\n".to_owned();
     photos.iter().for_each(|(id, _)| names += &format!("{id}.png,flags\n"));

@@ -116,6 +116,7 @@ impl Scale {
     /// How light what was seen is, where it has more than 8 bits.
     pub fn levels(&self) -> Option<Levels> {
         let mut levels = (self.deep && self.most.is_finite()).then(|| self.levels_of(self.most))?;
+        levels.smallest = self.least.min(0.0);
         // What of a signed type is never used, its negative half for one, says how little is seen.
         if let Some(largest) = self.signed {
             levels.reach = self.most.abs().max(self.least.abs()) / largest;
@@ -125,7 +126,7 @@ impl Scale {
 
     /// How light a number is.
     pub fn levels_of(&self, largest: f64) -> Levels {
-        Levels { largest, reach: (largest - self.low) * self.factor / 255.0 }
+        Levels { smallest: 0.0, largest, reach: (largest - self.low) * self.factor / 255.0 }
     }
 
     /// Floats that nothing gives a meaning to are refused.

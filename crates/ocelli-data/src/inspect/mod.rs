@@ -9,7 +9,7 @@
 pub mod quality;
 pub mod report;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ use crate::resize::{Filter, Resize};
 use crate::threads::pool;
 use crate::{DataError, Decoder, Items, RgbImage};
 use quality::Quality;
-pub use quality::{images_of_many_bands, shallow_images};
+pub use quality::{images_of_many_bands, images_of_several_pages, shallow_images};
 pub use report::Report;
 
 /// All that was found in the images.
@@ -106,6 +106,31 @@ pub fn inspect(
     })
 }
 
+/// Those of these pairs of items that look the same: resized, compressed anew, slightly cropped. Each image is
+/// decoded once, with `threads` threads (0: one for each core); one that cannot be read looks like none.
+///
+/// # Errors
+/// Where threads cannot be started.
+pub fn pairs_that_look_the_same(
+    items: &Items,
+    pairs: &[(usize, usize)],
+    decoder: &Decoder,
+    threads: usize,
+) -> Result<Vec<(usize, usize)>, DataError> {
+    let images: BTreeSet<usize> = pairs.iter().flat_map(|&(one, other)| [one, other]).collect();
+    let images: Vec<usize> = images.into_iter().collect();
+    let looks: HashMap<usize, Look> = pool(threads)?.install(|| {
+        let look = |&item: &usize| {
+            Some((item, Look::of(&decoder.decode_file_for(&items[item].path, LOOK_SIDE).ok()?)))
+        };
+        images.par_iter().filter_map(look).collect()
+    });
+    let are_alike = |(one, other): &(usize, usize)| {
+        looks.get(one).zip(looks.get(other)).is_some_and(|(one, other)| one.is_like(other))
+    };
+    Ok(pairs.iter().copied().filter(are_alike).collect())
+}
+
 /// What stays in memory of an image while others are examined.
 struct Seen {
     facts: ImageFacts,
@@ -175,6 +200,8 @@ struct Look {
     thumbnail: Vec<u8>,
 }
 
+/// From images of this many pixels on a side a look is the same, but for single units.
+const LOOK_SIDE: u32 = 64;
 /// Alike are images whose hashes differ in at most this many of 64 bits …
 const DIFFERENT_BITS: u32 = 3;
 /// … and whose thumbnails differ by at most this much on average, in units of 0..=255.

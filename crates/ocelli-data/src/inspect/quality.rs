@@ -91,6 +91,16 @@ fn white_of(largest: f64) -> f64 {
     if largest >= 1.0 { 2f64.powf((largest + 1.0).log2().ceil()) - 1.0 } else { largest }
 }
 
+/// The range to try where all values lie between these.
+fn range_to_try(smallest: f64, largest: f64) -> String {
+    let white = white_of(largest);
+    match smallest < 0.0 {
+        // With an equals sign: a number that begins with a minus would be taken for another option.
+        true => format!("the range {smallest},{white} (`value_range`={smallest},{white})"),
+        false => format!("the range 0,{white} (`value_range`)"),
+    }
+}
+
 /// Some of the images, spread over all, which are looked at for a notice.
 fn some(indices: &[usize]) -> impl Iterator<Item = &usize> {
     const SOME: usize = 16;
@@ -110,13 +120,26 @@ pub fn images_of_many_bands(items: &Items, indices: &[usize], decoder: &Decoder)
     ))
 }
 
+/// A notice that images have further pages or frames, which are not read; a few of them tell.
+pub fn images_of_several_pages(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
+    let frames = |index: &&usize| {
+        Some(decoder.probe_file(&items[**index].path).ok()?.frames).filter(|&frames| frames > 1)
+    };
+    let first = some(indices).find(|index| frames(index).is_some())?;
+    Some(format!(
+        "images have several pages or frames, of which the first is read, such as {} with {}",
+        items[*first].id,
+        count(frames(&first)? as usize)
+    ))
+}
+
 /// A warning that images of more than 8 bits hold far smaller numbers than they could, and so are nearly of one
 /// colour; a few of them tell.
 pub fn shallow_images(items: &Items, indices: &[usize], decoder: &Decoder) -> Option<String> {
     if decoder.channels.value_range.is_some() {
         return None;
     }
-    let (mut reach, mut largest, mut looked) = (0.0f64, f64::NEG_INFINITY, 0);
+    let (mut reach, mut smallest, mut largest, mut looked) = (0.0f64, 0.0f64, f64::NEG_INFINITY, 0);
     for &index in some(indices) {
         let path = &items[index].path;
         let Some((_, levels)) =
@@ -127,12 +150,13 @@ pub fn shallow_images(items: &Items, indices: &[usize], decoder: &Decoder) -> Op
         // Usually the first has 8 bits, and is all that is read.
         let levels = levels?;
         (reach, largest, looked) = (reach.max(levels.reach), largest.max(levels.largest), looked + 1);
+        smallest = smallest.min(levels.smallest);
     }
     (looked > 0 && largest > 0.0 && reach <= LEAST_REACH).then(|| {
         format!(
             "warning: images of more than 8 bits are seen nearly black or in one grey: of {looked}, the largest value is \
-             {largest}; try the range 0,{} (`value_range`)",
-            white_of(largest)
+             {largest}; try {}",
+            range_to_try(smallest, largest)
         )
     })
 }
@@ -258,13 +282,14 @@ impl Report {
         let deep = || self.inspection.images.iter().filter_map(|image| Some((image, image.levels?)));
         let reach = deep().map(|(_, levels)| levels.reach).fold(0.0, f64::max);
         let largest = deep().map(|(_, levels)| levels.largest).fold(f64::NEG_INFINITY, f64::max);
+        let smallest = deep().map(|(_, levels)| levels.smallest).fold(0.0, f64::min);
         let mut cases = Vec::new();
         if largest > 0.0 && reach <= LEAST_REACH {
-            let white = white_of(largest);
             let items: Vec<usize> = deep().map(|(image, _)| image.item).collect();
             let text = format!(
-                "{} images of more than 8 bits; the largest value in them is {largest}: try the range 0,{white} (`value_range`)",
-                count(items.len())
+                "{} images of more than 8 bits; the largest value in them is {largest}: try {}",
+                count(items.len()),
+                range_to_try(smallest, largest)
             );
             cases.push(Case { items, text });
         }

@@ -209,15 +209,37 @@ pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
         return Some(Skipped::new(path, reason));
     }
     if entry.file_name().as_encoded_bytes().starts_with(b".") {
-        return Some(Skipped::new(path, "hidden"));
+        let is_elsewhere = kind.is_file() && extension_of(path) == "icloud";
+        return Some(
+            match is_elsewhere && is_named_as_image(Path::new(path.file_stem().unwrap_or_default())) {
+                true => Skipped::image(path, "is in iCloud, and not downloaded to this disk"),
+                false => Skipped::new(path, "hidden"),
+            },
+        );
     }
     if kind.is_dir() {
         return made_by_ocelli(path).map(|made| Skipped::new(path, made));
+    }
+    if let Some(skipped) = no_photo_yet(path).filter(|_| kind.is_file()) {
+        return Some(skipped);
     }
     (!kind.is_file()).then(|| {
         let reason = "neither a file nor a folder";
         if is_named_as_image(path) { Skipped::image(path, reason) } else { Skipped::other(path, reason) }
     })
+}
+
+/// What a file is by an ending behind that of an image: `photo.jpg.part`, `photo.jpg~`.
+fn no_photo_yet(path: &Path) -> Option<Skipped> {
+    const UNFINISHED: [&str; 5] = ["crdownload", "part", "partial", "download", "opdownload"];
+    const COPIES: [&str; 4] = ["bak", "old", "orig", "tmp"];
+    let (extension, inner) = (extension_of(path), Path::new(path.file_stem()?));
+    if UNFINISHED.contains(&extension.as_str()) && is_named_as_image(inner) {
+        return Some(Skipped::image(path, "an unfinished download"));
+    }
+    let is_copy = COPIES.contains(&extension.as_str()) && is_named_as_image(inner)
+        || extension.strip_suffix('~').is_some_and(|plain| is_named_as_image(&path.with_extension(plain)));
+    is_copy.then(|| Skipped::new(path, "a program's copy of another file"))
 }
 
 /// Which program has left a file or folder of this name.

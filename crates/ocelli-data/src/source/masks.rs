@@ -61,8 +61,22 @@ const PHOTOS: [&str; 16] = [
 const FILLERS: [&str; 12] =
     ["png", "bmp", "gif", "part", "set", "files", "folder", "class", "classes", "object", "objects", "all"];
 /// What the names of masks have after those of their photos.
-const SUFFIXES: [&str; 9] =
-    ["mask", "masks", "segmentation", "seg", "gt", "groundtruth", "trimap", "superpixels", "annotation"];
+const SUFFIXES: [&str; 12] = [
+    "mask",
+    "masks",
+    "segmentation",
+    "seg",
+    "gt",
+    "groundtruth",
+    "trimap",
+    "superpixels",
+    "annotation",
+    "label",
+    "roi",
+    "maskcrop",
+];
+/// What they have before them.
+const PREFIXES: [&str; 3] = ["mask", "seg", "gt"];
 
 /// The masks among the images below a folder.
 #[derive(Debug, Default, Clone)]
@@ -145,6 +159,15 @@ impl Masks {
     pub(crate) fn contains(&self, path: &Path) -> bool {
         self.files.contains_key(path)
             || !self.folders.is_empty() && path.ancestors().any(|folder| self.folders.contains_key(folder))
+    }
+
+    /// Without those that are images of a data set, and folders that hold one.
+    pub(crate) fn without(mut self, images: &HashSet<&Path>) -> Self {
+        self.files.retain(|mask, _| !images.contains(mask.as_path()));
+        for folder in images.iter().flat_map(|image| image.ancestors().skip(1)) {
+            self.folders.remove(folder);
+        }
+        self
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -328,9 +351,13 @@ fn base(mask: &Path) -> String {
     photo_stem(&stem).map_or_else(|| stem.clone(), str::to_owned)
 }
 
-/// What comes before `_mask`, `-segmentation`, `_mask_1` in a stem.
+/// What comes before `_mask`, `-segmentation`, `_mask_1` in a stem, or after `mask_`.
 fn photo_stem(stem: &str) -> Option<&str> {
     const MARKS: [char; 4] = ['_', '-', '.', ' '];
+    let after = PREFIXES.iter().find_map(|prefix| stem.strip_prefix(prefix)?.strip_prefix(MARKS));
+    if let Some(photo) = after.filter(|photo| !photo.is_empty()) {
+        return Some(photo);
+    }
     let named = stem.trim_end_matches(|letter: char| letter.is_ascii_digit()).trim_end_matches(MARKS);
     let suffix = SUFFIXES.iter().find_map(|suffix| named.strip_suffix(suffix))?;
     let photo = suffix.trim_end_matches(MARKS);

@@ -4,7 +4,7 @@ pub mod folder;
 pub mod list;
 pub(crate) mod listing;
 pub(crate) mod masks;
-mod role;
+pub(crate) mod role;
 pub mod table;
 
 use std::path::{Path, PathBuf};

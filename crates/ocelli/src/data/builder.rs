@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ocelli_data::source::folder::FolderOptions;
-use ocelli_data::source::table::{self, Labelled, SplitBy, TableOptions};
+use ocelli_data::source::table::{self, Column, Labelled, SplitBy, TableOptions, UnusedGroups};
 use ocelli_data::{
     Augmentation, BadImages, Channels, DataError, Dataset, Digest, Filter, Framing, Grouping, Items, Split,
     Task, groups, source, split,
@@ -250,7 +250,7 @@ impl ImageDataBuilder {
 
     /// What counts as a photo in class folders.
     pub(super) fn folder_options(&self) -> FolderOptions {
-        FolderOptions { include_masks: self.class_folders }
+        FolderOptions { include_masks: self.class_folders, outermost: self.class_folders }
     }
 
     /// The same, with another reader of class folders.
@@ -282,8 +282,15 @@ impl ImageDataBuilder {
                 (read.labelled, if read.by_table { AS_THE_TABLE_SAYS } else { BY_FOLDERS })
             }
         };
-        if let (Source::Folder(root), Some(_), BY_FOLDERS) = (&self.source, column, says) {
-            return Err(Error::NoGroupColumn { data: root.clone() });
+        if let (Source::Folder(root), Some(column), BY_FOLDERS) = (&self.source, column, says) {
+            // A table beside the class folders may have it.
+            let is_asked = |unused: &UnusedGroups| match column {
+                Column::Name(name) => unused.column.eq_ignore_ascii_case(name),
+                Column::Index(_) => false,
+            };
+            let unused = labelled.unused_groups.take().filter(is_asked);
+            let unused = unused.ok_or_else(|| Error::NoGroupColumn { data: root.clone() })?;
+            labelled.groups = Some(unused.groups);
         }
         self.split_asked_for(&mut labelled);
         if let Some(Grouping::Pattern(pattern)) = &self.groups {
@@ -295,11 +302,23 @@ impl ImageDataBuilder {
     /// A split that is asked for goes before that of the folders of a table's files, or of lists, except for
     /// test images.
     fn split_asked_for(&self, labelled: &mut Labelled) {
+        if let (Some(ValidSplit::File(_) | ValidSplit::Items(_)), Some(unused)) =
+            (&self.valid_split, labelled.unused_split.take())
+        {
+            labelled.dataset.notices.retain(|notice| *notice != unused);
+        }
         let (true, Some(split)) = (self.valid_split.is_some(), &mut labelled.dataset.split) else { return };
         let Some(implied) = labelled.implied_split.take() else { return };
         split.valid.clear();
         let notices = &mut labelled.dataset.notices;
         notices.retain(|notice| !implied.notices.contains(notice));
+        if let Some(ValidSplit::File(file)) = &self.valid_split
+            && implied.by == SplitBy::Lists
+            && file.file_name().is_some_and(|name| implied.files.contains(&*name.to_string_lossy()))
+        {
+            // These are the lists that are asked for.
+            return;
+        }
         let what = match implied.by {
             SplitBy::Folders => {
                 format!("the folders of a split that the table's files are in ({})", implied.files)
@@ -349,7 +368,9 @@ impl ImageDataBuilder {
         }
     }
 
-    /// The split and its origin; `says` is the origin of the source's own.
+    /// The split and its origin; `says` is the origin of the source's own. What else is to be said goes to
+    /// `notices`.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn split(
         &self,
         own: Option<Split>,
@@ -358,6 +379,7 @@ impl ImageDataBuilder {
         groups: Option<&[Option<String>]>,
         says: &'static str,
         implied: Option<SplitBy>,
+        notices: &mut Vec<String>,
     ) -> Result<(Split, &'static str)> {
         let says = match implied {
             Some(SplitBy::Folders) => AS_THEIR_FOLDERS_SAY,
@@ -379,11 +401,14 @@ impl ImageDataBuilder {
             (None, Some(own)) if source_splits => (own, says),
             (None, _) => (stratified(0.2)?, drawn),
             (Some(ValidSplit::Fraction(fraction)), _) if source_splits => {
-                return Err(Error::setting(
-                    "valid_split",
-                    fraction,
-                    "left out, since the data defines a validation set",
-                ));
+                let expected = match says {
+                    AS_THE_TABLE_SAYS => {
+                        "left out, since the table defines a validation set; where its column is none of a split: \
+                         `split_column` none"
+                    }
+                    _ => "left out, since the data defines a validation set",
+                };
+                return Err(Error::setting("valid_split", fraction, expected));
             }
             (Some(ValidSplit::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
             (Some(ValidSplit::Fold { folds, fold }), _) => {
@@ -396,7 +421,10 @@ impl ImageDataBuilder {
                 (split, one_fold)
             }
             (Some(ValidSplit::File(path)), _) => match table::read_split(path, items)? {
-                Some(split) => (split, AS_LISTS_SAY),
+                Some(listed) => {
+                    notices.push(format!("the split is that of {}", listed.files));
+                    (listed.split, AS_LISTS_SAY)
+                }
                 None => (Split::read(items, path)?, "as the split file says"),
             },
             (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ocelli_data::inspect::{Report, images_of_many_bands, inspect, shallow_images};
+use ocelli_data::inspect::{Report, images_of_many_bands, images_of_several_pages, inspect, shallow_images};
 use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Item, Items, Skipped, Split, Target,
@@ -76,6 +76,7 @@ impl ImageDataBuilder {
         let _span = timeline::span("check images");
         self.check_images(&items, &split, &mut notices)?;
         notices.extend(images_of_many_bands(&items, &split.train, &self.options.loading.decoder));
+        notices.extend(images_of_several_pages(&items, &split.train, &self.options.loading.decoder));
         notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
@@ -95,7 +96,7 @@ impl ImageDataBuilder {
     fn divide(&self) -> Result<Divided> {
         let scanning = timeline::span("scan");
         // A resumed run uses only the photos that it began with.
-        let (Labelled { dataset, label_separator, groups, implied_split, unused_groups }, says) =
+        let (Labelled { dataset, label_separator, groups, implied_split, unused_groups, .. }, says) =
             match &self.recorded {
                 // Where so much is gone that its folders are none of a data set, what is gone is named below.
                 Some(recorded) => {
@@ -143,7 +144,8 @@ impl ImageDataBuilder {
                 (restored.items, restored.digests, restored.split, "as the run began", groups)
             }
             None => {
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, implied, &mut notices)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
                 notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
                 (items, digests, split, origin, groups)
@@ -221,15 +223,28 @@ impl ImageDataBuilder {
         let Dataset { mut items, split: own, skipped, mut notices, losses } = dataset;
         self.may_lose(&losses, &mut notices)?;
         let digests = digests(&items, self.options.loading.threads, || ())?;
-        notices.extend(take_classes(&mut items, known)?);
+        let of = if says == AS_THE_TABLE_SAYS { self.source.path().to_owned() } else { items.root.clone() };
+        notices.extend(take_classes(&mut items, known, &of)?);
         let (mut valid, mut origin) = match self.valid_split {
-            None | Some(ValidSplit::Nothing | ValidSplit::Folds(_)) => evaluated(own, &items, says)?,
+            None | Some(ValidSplit::Nothing | ValidSplit::Folds(_)) => {
+                evaluated(own, &items, says, self.trained_on.is_some())?
+            }
             Some(_) => {
                 let implied = implied_split.map(|implied| implied.by);
-                let (split, origin) = self.split(own, &items, &digests, groups.as_deref(), says, implied)?;
-                (split.valid, origin)
+                let (split, origin) =
+                    self.split(own, &items, &digests, groups.as_deref(), says, implied, &mut notices)?;
+                let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
+                match matches!(self.valid_split, Some(ValidSplit::File(_))) && split.test.iter().any(labelled)
+                {
+                    true => {
+                        (split.test.into_iter().filter(labelled).collect(), "the test images of the split")
+                    }
+                    false => (split.valid, origin),
+                }
             }
         };
+        // Test images are what is evaluated here.
+        notices.retain(|notice| !notice.contains("neither trained on nor evaluated"));
         if let Some(trained_on) = &self.trained_on {
             let all = valid.len();
             let seen = trained_on.those_among(&digests, &valid);
@@ -246,6 +261,7 @@ impl ImageDataBuilder {
             }
         }
         notices.extend(notices::contradictions(&items, &digests, valid.iter().copied()));
+        notices.extend(notices::repeated(&items, &digests, &valid));
         let mut data = ImageData::new(items, Split { valid, ..Split::default() }, digests, origin, &self);
         (data.options.augmentation, data.options.balanced_sampling) = (None, false);
         Ok(ImageData { label_separator, losses, notices, ..data.skipping(skipped) })
@@ -301,10 +317,12 @@ impl ImageDataBuilder {
         let serious = later.into_iter().chain(before).filter(ClassLoss::is_serious);
         problems.extend(serious.map(|loss| loss.error().to_string()));
         let implied = implied_split.map(|implied| implied.by);
-        let split = match self.split(own, &items, &inspection.digests, groups.as_deref(), says, implied) {
+        let digests = &inspection.digests;
+        let split = match self.split(own, &items, digests, groups.as_deref(), says, implied, &mut notices) {
             Ok((split, _)) => split,
             Err(error) => {
-                problems.push(error.to_string());
+                let of = error.setting_name().map_or_else(String::new, |name| format!("`{name}`: "));
+                problems.push(format!("{of}{error}"));
                 Split::everything(&items, &[])
             }
         };
@@ -343,11 +361,11 @@ fn bad_image(bad: &Skipped) -> Error {
 
 /// Maps items to the classes of a model, by name, or by one that looks the same but for upper and lower case,
 /// as folders of a split are; says which.
-fn take_classes(items: &mut Items, known: Classes) -> Result<Vec<String>> {
+fn take_classes(items: &mut Items, known: Classes, data: &Path) -> Result<Vec<String>> {
     let class = |&class: &usize| {
         let name = items.classes.name(class).unwrap_or_default();
         let alike = known.alike(name).and_then(|name| known.index(name));
-        alike.ok_or_else(|| Error::ClassUnknownToModel { data: items.root.clone(), class: name.to_owned() })
+        alike.ok_or_else(|| Error::ClassUnknownToModel { data: data.to_owned(), class: name.to_owned() })
     };
     let mut others = BTreeSet::new();
     let targets = items.items.iter().map(|item| match &item.target {
@@ -372,14 +390,21 @@ fn take_classes(items: &mut Items, known: Classes) -> Result<Vec<String>> {
     Ok(notices)
 }
 
-/// The items that a model is evaluated on by default, and what they are.
-fn evaluated(own: Option<Split>, items: &Items, says: &str) -> Result<(Vec<usize>, &'static str)> {
+/// The items that a model is evaluated on by default, and what they are. Where it is known which images it was trained
+/// on, others of the part for training were held out.
+fn evaluated(
+    own: Option<Split>,
+    items: &Items,
+    says: &str,
+    trained_is_known: bool,
+) -> Result<(Vec<usize>, &'static str)> {
     let labelled = |item: &usize| items[*item].target != Target::Unlabelled;
     Ok(match own {
         Some(own) if own.test.iter().any(labelled) => {
             (own.test.into_iter().filter(labelled).collect(), "the test images")
         }
         Some(own) if !own.valid.is_empty() => (own.valid, "the part that is held out"),
+        Some(own) if !own.train.is_empty() && trained_is_known => (own.train, "all labelled ones"),
         Some(own) if !own.train.is_empty() && says != AS_THE_TABLE_SAYS => {
             return Err(Error::NothingHeldOut { data: items.root.clone() });
         }

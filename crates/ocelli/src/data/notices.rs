@@ -1,5 +1,6 @@
 //! Notices about data that matter for trusting a result, one sentence each.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ocelli_data::sampler::{self, ClassDraws};
@@ -29,6 +30,28 @@ pub(super) fn contradictions(
     (!groups.is_empty()).then(|| {
         format!("warning: {images} different labels in several files, byte for byte the same: {named}{more}")
     })
+}
+
+/// A notice of images among these that are others once more: figures count each, and are less sure than they say.
+pub(super) fn repeated(items: &Items, digests: &[Digest], among: &[usize]) -> Option<String> {
+    let mut first: HashMap<Digest, usize> = HashMap::new();
+    let mut repeated = among.iter().filter_map(|&item| match first.entry(digests[item]) {
+        Entry::Occupied(other) => Some((item, *other.get())),
+        Entry::Vacant(free) => {
+            free.insert(item);
+            None
+        }
+    });
+    let (copy, original) = repeated.next()?;
+    let number = 1 + repeated.count();
+    Some(format!(
+        "warning: {} of {} images are byte for byte others once more, and count again, so that the intervals are too \
+         narrow; the first is {} = {}",
+        text::count(number),
+        text::count(among.len()),
+        items[original].id,
+        items[copy].id
+    ))
 }
 
 /// A notice of classes without validation images.

@@ -40,7 +40,7 @@ pub(super) const CANDIDATES: usize = 3 * NEIGHBOURS;
 /// Images of at least this cosine similarity count as nearly identical.
 pub(crate) const NEARLY_THE_SAME: f32 = 0.97;
 /// Dimensions of the random projection for the search (Johnson & Lindenstrauss 1984).
-pub(super) const DIMENSIONS: usize = 96;
+pub(crate) const DIMENSIONS: usize = 96;
 /// With more images than these, all are compared with so many of them, or fewer: see
 /// [`references`](super::large_neighbours::references).
 pub(super) const REFERENCES: usize = 20_000;
@@ -206,7 +206,7 @@ pub(super) fn directions(length: usize) -> Vec<f32> {
 }
 
 /// The rows in fewer dimensions, which approximately preserves distances.
-fn projected(rows: &[f32], length: usize) -> Vec<f32> {
+pub(crate) fn projected(rows: &[f32], length: usize) -> Vec<f32> {
     let directions = directions(length);
     let mut projected = vec![0.0; rows.len() / length * DIMENSIONS];
     projected.par_chunks_exact_mut(DIMENSIONS).zip(rows.par_chunks_exact(length)).for_each(|(to, from)| {

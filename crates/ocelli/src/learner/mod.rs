@@ -7,6 +7,7 @@ pub(crate) mod fine_tune;
 pub(crate) mod fit;
 pub(crate) mod keep_best;
 pub(crate) mod logistic_regression;
+mod look_alikes;
 pub(crate) mod lr_find;
 pub(crate) mod memory;
 pub(crate) mod out_of_fold;

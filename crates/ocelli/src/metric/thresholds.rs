@@ -43,16 +43,17 @@ impl Predictions {
     }
 
     /// Whether these predictions are significantly better than others of the same images, at 5 %: by
-    /// McNemar's exact test where the metric is a proportion of the images, else by a paired bootstrap.
+    /// McNemar's exact test where the metric is a proportion of the images, else by a paired bootstrap. Each
+    /// is judged at its own thresholds, as its [value](Self::value) is.
     pub fn is_significantly_better(&self, other: &Self, metric: Metric) -> bool {
-        let contributions = (self.monitored_contributions(metric), other.monitored_contributions(metric));
+        let contributions = (self.contributions(metric), other.contributions(metric));
         let (Some(one), Some(two)) = contributions else { return false };
-        let better = metric.is_better(self.monitored_value(metric), other.monitored_value(metric));
+        let better = metric.is_better(self.value(metric), other.value(metric));
         better && paired_p_value(&one, &two).is_some_and(|p| p < SIGNIFICANCE)
     }
 
     /// These predictions with the threshold at which the metric is [monitored](Self::monitored_value).
-    pub(crate) fn monitored(&self, metric: Metric) -> Cow<'_, Self> {
+    pub fn monitored(&self, metric: Metric) -> Cow<'_, Self> {
         if !matches!((self.task, metric), (Task::MultiLabel, Metric::F(..))) {
             return Cow::Borrowed(self);
         }

@@ -347,6 +347,13 @@ impl<B: Backbone> Runner<'_, B> {
         if let Some(diagnosis) = Diagnosis::of(rows, &watch, &compared) {
             self.emit(&Event::Diagnosis(diagnosis))?;
         }
+        // While the features are those of the pretrained backbone; once, and by the process that others hear.
+        if self.tracker.progress.done == 0
+            && self.learner.inputs.processes.rank() == 0
+            && let Some(text) = self.learner.look_alikes()?
+        {
+            self.emit(&Event::Notice { text })?;
+        }
         self.learner.return_to_best();
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a model has to be better than, and images that are too small for its backbone.
 
 use ocelli::prelude::*;
-use ocelli::{Metric, Predictions, Task, Tta};
+use ocelli::{Metric, PredictionParts, Predictions, Target, Task, Tta};
 
 fn data() -> ImageData {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -67,6 +67,41 @@ fn several_labels_have_a_baseline_too() {
         !data.is_significantly_better(&data.clone(), Metric::usual(Task::MultiLabel)),
         "nothing is no better than nothing"
     );
+}
+
+/// The verdict is of the labels that are shown: those at the thresholds of the classes.
+#[test]
+fn several_labels_are_judged_at_their_own_thresholds() {
+    let has = |image: usize, class: usize| (image >> class) % 2 == 1;
+    let targets: Vec<Target> =
+        (0..64).map(|image| Target::Classes((0..2).filter(|&class| has(image, class)).collect())).collect();
+    let probability = |image: usize, class: usize| match (class, has(image, class)) {
+        (0, true) => 0.9,
+        (0, false) => 0.7,
+        (_, true) => 0.3,
+        (_, false) => 0.1,
+    };
+    let parts = |probabilities: Vec<f32>, thresholds: Vec<f32>| {
+        let (items, losses) = ((0..64).collect(), vec![0.5; 64]);
+        let targets = targets.clone();
+        let task = Task::MultiLabel;
+        Predictions::from_parts(PredictionParts {
+            task,
+            classes: 2,
+            items,
+            targets,
+            probabilities,
+            losses,
+            thresholds,
+        })
+    };
+    let rows = || (0..64).flat_map(|image| [0, 1].map(|class| probability(image, class))).collect();
+    let metric = Metric::usual(Task::MultiLabel);
+    let same = parts(vec![0.5; 128], vec![0.5; 2]);
+    let tuned = parts(rows(), vec![0.8, 0.2]);
+    assert_eq!(tuned.value(metric), 1.0);
+    assert!(tuned.is_significantly_better(&same.monitored(metric), metric));
+    assert!(!parts(rows(), vec![0.5; 2]).is_significantly_better(&same.monitored(metric), metric));
 }
 
 #[test]

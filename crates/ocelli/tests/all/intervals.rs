@@ -237,6 +237,37 @@ fn intervals_hold_the_truth_about_as_often_as_they_say() {
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
+/// These predictions, surer of the same classes.
+fn surer(predictions: Predictions, by: i32) -> Predictions {
+    let parts = predictions.into_parts();
+    let rows = parts.probabilities.chunks(parts.classes).flat_map(|row| {
+        let powers: Vec<f64> = row.iter().map(|p| f64::from(*p).powi(by)).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.into_iter().map(move |power| (power / sum) as f32).collect::<Vec<_>>()
+    });
+    let rows = rows.collect();
+    self::predictions(parts.task, parts.classes, parts.targets, rows)
+}
+
+/// A trained network is sure and seldom wrong, so that a few images may show none of its mistakes: the interval
+/// ended at ten times what they do show, and held the truth for two sets of three.
+#[test]
+fn the_log_loss_of_sure_networks_is_not_made_small_by_images_without_a_mistake() {
+    let draw = |seed, images| surer(drawn_single(seed, images, 4, 5.0), 2);
+    let truth = draw(0, 100_000);
+    for images in [20, 80, 300] {
+        let covered = coverage("log-loss", &draw, images, &truth);
+        println!("{images} images: {covered:.3}");
+        assert!((0.85..=0.995).contains(&covered), "{images} images: {covered}");
+    }
+    // All right, and sure of it: the end is that of one mistake.
+    let rows = [0.999, 0.001].repeat(10);
+    let right = predictions(Task::SingleLabel, 2, vec![Target::Class(0); 10], rows);
+    let (low, high) = right.estimate(Metric::LogLoss).interval;
+    let mistake = 0.001f64.ln().abs();
+    assert!(low < 0.0011 && high > mistake / 11.0 && high < 0.5 * mistake, "{low} {high}");
+}
+
 /// Where a class has few images, as in most first tries.
 #[test]
 fn intervals_hold_the_truth_with_few_images_a_class() {

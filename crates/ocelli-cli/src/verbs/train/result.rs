@@ -108,7 +108,10 @@ fn print_baseline(
     skipped: bool,
     folds: Option<usize>,
 ) {
+    // What is the same for every image is at its best with one threshold; the predictions are judged with those
+    // that they are shown with.
     let baseline = data.baseline(predictions.items());
+    let baseline = baseline.monitored(metric);
     let same = match predictions.task() {
         Task::SingleLabel => {
             let class = shown(&data.classes()[baseline.predicted_labels(0)[0]]);
@@ -116,7 +119,7 @@ fn print_baseline(
         }
         Task::MultiLabel => "predicting the same labels for every image".to_owned(),
     };
-    let value = baseline.monitored_value(metric);
+    let value = baseline.value(metric);
     if predictions.is_significantly_better(&baseline, metric) {
         // Before training it was not known which images can be read.
         if skipped {
@@ -124,7 +127,18 @@ fn print_baseline(
         }
         return;
     }
-    let advice = match metric.is_better(predictions.monitored_value(metric), value) {
+    let mut targets = predictions.targets().iter();
+    let first = targets.next();
+    if let (Task::SingleLabel, Some(first)) =
+        (predictions.task(), first.filter(|first| targets.all(|target| target == *first)))
+    {
+        let class = first.classes().first().map(|&class| shown(&data.classes()[class])).unwrap_or_default();
+        println!(
+            "warning: all validation images are of {class}, so that they do not show whether it is told from the other classes"
+        );
+        return;
+    }
+    let advice = match metric.is_better(predictions.value(metric), value) {
         true if folds.is_some() => "it is on these images, but they are too few to be sure",
         true => "it is on these images, but they are too few to be sure; --folds 5 measures on all images",
         false => "more epochs, larger images or more photos may help",

@@ -42,7 +42,7 @@ impl Reader<'_> {
         }
         let mut folders = Vec::new();
         for part in parts {
-            let class = class_name(&part.path);
+            let class = part.class();
             if !part.may_be_class() {
                 let (holds, reason) = match part.usual {
                     0 => ("is empty", "an empty folder"),
@@ -173,7 +173,7 @@ impl Reader<'_> {
     /// The photos of a folder of the split that a table in it, or beside it, labels, where no class folders do.
     fn by_side_labels(&mut self, side: &Path, folder: &Path, classes: &Classes) -> Option<Vec<usize>> {
         let (parts, _) = self.parts(folder);
-        if parts.iter().any(|part| part.has_images() && classes.alike(&class_name(&part.path)).is_some()) {
+        if parts.iter().any(|part| part.has_images() && classes.alike(&part.class()).is_some()) {
             return None;
         }
         let below: Vec<PathBuf> =
@@ -271,7 +271,7 @@ impl Reader<'_> {
             return Ok(labelled);
         }
         let (parts, loose) = self.parts(folder);
-        let of_class = |part: &Part| classes.alike(&class_name(&part.path)).is_some();
+        let of_class = |part: &Part| classes.alike(&part.class()).is_some();
         let mut strangers: Vec<String> =
             parts.iter().filter(|part| !part.images.is_empty() && !of_class(part)).map(Part::name).collect();
         let has_classes = parts.iter().any(|part| of_class(part) && part.may_be_class());

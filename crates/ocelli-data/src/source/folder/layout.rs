@@ -7,9 +7,35 @@ use std::path::Path;
 use super::part::{Inner, Part};
 use super::{Reader, images, some_names};
 use crate::DataError;
-use crate::names::{class_name, look_of};
-use crate::source::is_split_name;
+use crate::names::look_of;
 use crate::source::role::{self, Role};
+use crate::source::{id_of, is_split_name};
+
+/// The first level of published collections of plants and animals.
+const TAXA: [&str; 22] = [
+    "animalia",
+    "plantae",
+    "fungi",
+    "chromista",
+    "protozoa",
+    "protista",
+    "bacteria",
+    "archaea",
+    "aves",
+    "mammalia",
+    "insecta",
+    "reptilia",
+    "amphibia",
+    "arachnida",
+    "actinopterygii",
+    "mollusca",
+    "amphibians",
+    "birds",
+    "mammals",
+    "insects",
+    "plants",
+    "reptiles",
+];
 
 /// The folders of a split, as far as there are any.
 pub(super) struct SplitFolders {
@@ -58,7 +84,9 @@ impl Reader<'_> {
             // A train may be what is on the photos.
             (Some(train), None) if train.subfolders.len() < 2 || train.direct => Ok(None),
             (Some(train), None) => {
-                self.report(self.train_or_class(train, &others));
+                if !self.outermost {
+                    self.report(self.train_or_class(train, &others));
+                }
                 Ok(None)
             }
             (None, Some(_)) if self.known.is_some() => Ok(Some(folders())),
@@ -69,7 +97,9 @@ impl Reader<'_> {
             }),
             (None, Some(measured)) => {
                 let role = if valid.is_empty() { Role::Test } else { Role::Valid };
-                self.report(self.nothing_to_train_on(measured, role, &others));
+                if !self.outermost {
+                    self.report(self.nothing_to_train_on(measured, role, &others));
+                }
                 Ok(None)
             }
         }
@@ -87,7 +117,7 @@ impl Reader<'_> {
                 some_names(others.iter().map(|part| part.name())),
             ),
             advice: format!(
-                "give {} alone or move the others out, or, if it is a class, rename it",
+                "give {} alone or move the others out, or, if it is a class, say so (`class_folders`)",
                 train.path.display()
             ),
         }
@@ -104,7 +134,7 @@ impl Reader<'_> {
                 some_names(others.iter().map(|part| part.name())),
             ),
             advice: format!(
-                "put the class folders to train on into {}, or, if {} is a class, rename it",
+                "put the class folders to train on into {}, or, if {} is a class, rename it, or say so (`class_folders`)",
                 self.root.join(Role::Train.name()).display(),
                 measured.name()
             ),
@@ -143,11 +173,15 @@ impl Reader<'_> {
     /// Says which classes hold images in folders inside of theirs, whose own names count for nothing. Where such
     /// a name is that of another class, or of a part of a split, its images are hardly of the class around it.
     pub(super) fn say_inner(&mut self, folder: &Path, parts: &[Part]) {
-        let classes: Vec<(&Part, String)> = parts
-            .iter()
-            .filter(|part| part.may_be_class())
-            .map(|part| (part, class_name(&part.path)))
-            .collect();
+        let classes: Vec<(&Part, String)> =
+            parts.iter().filter(|part| part.may_be_class()).map(|part| (part, part.class())).collect();
+        if let Some((part, class)) = classes.iter().find(|(part, _)| part.of_index.is_some()) {
+            self.notices.push(format!(
+                "the folders in {} are the first letters of those in them, which are the classes: {} is \"{class}\"",
+                folder.display(),
+                id_of(folder, &part.path)
+            ));
+        }
         let looks: Vec<String> = classes.iter().map(|(_, class)| look_of(class).to_lowercase()).collect();
         let (mut among, mut merged) = (Vec::new(), Vec::new());
         for (number, (part, class)) in classes.iter().enumerate() {
@@ -193,12 +227,57 @@ impl Reader<'_> {
         if merged.is_empty() || self.known.is_some() {
             return;
         }
+        if let Some(problem) = self.taxonomy(folder, &classes) {
+            self.report(problem);
+            return;
+        }
         self.notices.push(format!(
             "the classes are the folders directly in {}, and what lies in their folders is of their class: {}. Where the \
              inner folders are the classes, move them up, or give a table of labels",
             folder.display(),
             some_names(merged)
         ));
+    }
+
+    /// That folders are a taxonomy (`Animalia/Chordata/…/corvus_corax`), of which any level may be the classes:
+    /// kingdoms and the like, or three levels of folders and more with names of their own.
+    fn taxonomy(&self, folder: &Path, classes: &[(&Part, String)]) -> Option<DataError> {
+        if self.outermost || classes.len() < 2 || classes.iter().any(|(part, _)| part.direct) {
+            return None;
+        }
+        let inner: Vec<(&str, Vec<String>)> = classes
+            .iter()
+            .flat_map(|(part, class)| part.inner().into_iter().map(|inner| (class.as_str(), inner.folder)))
+            .map(|(class, folder)| (class, folder.split('/').map(str::to_owned).collect()))
+            .collect();
+        let depth = inner.iter().map(|(_, way)| way.len()).min()?;
+        let last: BTreeSet<&String> = inner.iter().filter_map(|(_, way)| way.last()).collect();
+        let own_names = last.len() == inner.len() && inner.iter().all(|(_, way)| way.len() == depth);
+        if !own_names || inner.len() < 2 * classes.len() {
+            return None;
+        }
+        let at = |level: usize| {
+            inner.iter().map(|(class, way)| (*class, &way[..level])).collect::<BTreeSet<_>>().len()
+        };
+        let branching = (0..depth).filter(|&level| at(level + 1) > at(level)).count();
+        let of_life = classes.iter().all(|(_, class)| TAXA.contains(&class.to_lowercase().as_str()));
+        if branching < 3 && !of_life {
+            return None;
+        }
+        Some(DataError::Split {
+            reason: format!(
+                "the folders in {} ({}) hold {} folders with names of their own, {} deep, such as {}: it is not clear \
+                 which of them are the classes",
+                folder.display(),
+                some_names(classes.iter().map(|(_, class)| class.clone())),
+                inner.len(),
+                depth,
+                inner.first().map(|(class, way)| format!("{class}/{}", way.join("/"))).unwrap_or_default()
+            ),
+            advice: "if the outermost are, say so (`class_folders`); if the innermost are, give a table of labels \
+                     (`from_csv`) with a row for each photo: its path, and the class"
+                .to_owned(),
+        })
     }
 
     /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
@@ -211,7 +290,7 @@ impl Reader<'_> {
             common.retain(|name| branches.contains(name));
         }
         let alike = branches.iter().all(|branches| 2 * common.len() >= branches.len());
-        if common.len() < 2 || !alike {
+        if common.len() < 2 || !alike || self.outermost {
             return;
         }
         let inside: Vec<String> = common.iter().map(crate::text_of).collect();
@@ -241,7 +320,7 @@ impl Reader<'_> {
                 ),
                 format!(
                     "if {inside_named} are, call the others train and valid, or put their images together in one folder \
-                     a class; if {outside} are, put their images into them directly, or give a table of labels"
+                     a class; if {outside} are, say so (`class_folders`), or give a table of labels"
                 ),
             ),
         };

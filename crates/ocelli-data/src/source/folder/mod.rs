@@ -17,7 +17,8 @@
 //! beside it with its name, that names its photos and the classes of the others: `val/val_annotations.txt`,
 //! `Test.csv`. Folders beside these are skipped.
 //!
-//! A folder that contains only one other folder of folders, as in unpacked archives, is entered.
+//! A folder that contains only one other folder of folders, as in unpacked archives, is entered. Folders that
+//! are the first letters of those in them (`a/abbey`, `b/bakery/shop`) are no classes: those in them are.
 //!
 //! Segmentation masks beside photos are left out, with a notice: images in a folder called as one of masks whose
 //! names are those of photos in the folder of images beside it, and images called as the photo beside them and
@@ -76,6 +77,8 @@ pub fn read_known(root: impl AsRef<Path>, known: &Classes) -> Result<Dataset, Da
 pub struct FolderOptions {
     /// Whether images that are called as the segmentation masks of others are photos too.
     pub include_masks: bool,
+    /// Whether the outermost folders are the classes of photos that lie many folders deep, where any may be.
+    pub outermost: bool,
 }
 
 impl FolderOptions {
@@ -113,6 +116,8 @@ struct Reader<'a> {
     /// Stems of images with their folders, in lower case.
     stems: HashSet<(PathBuf, String)>,
     known: Option<&'a Classes>,
+    /// See [`FolderOptions::outermost`].
+    outermost: bool,
     items: Vec<Item>,
     skipped: Vec<Skipped>,
     notices: Vec<String>,
@@ -139,6 +144,7 @@ impl<'a> Reader<'a> {
             listing,
             stems,
             known,
+            outermost: options.outermost,
             items: Vec::new(),
             skipped,
             notices,
@@ -154,6 +160,7 @@ impl<'a> Reader<'a> {
         self.root =
             self.enter(&asked, |part| role::named_role(&part.name()).is_some() || is_class(&part.name()));
         let root = self.root.clone();
+        self.leave_out_copies(&root);
         let (parts, loose) = self.parts(&root);
         let names: Vec<String> = parts.iter().map(Part::name).collect();
         let mut roles = role::roles(&names.iter().map(String::as_str).collect::<Vec<_>>());

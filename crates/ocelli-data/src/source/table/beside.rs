@@ -8,17 +8,21 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::discover::{Tables, files, folders, holds_images, is_table, some, unread};
+use super::parts::{are_parts, are_surely_parts, has_part_word};
+use super::passed_over::labels_of_folders;
 use super::sheet::{Row, Sheet};
-use super::{Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, names, names_files, several};
+use super::{
+    Column, Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, labels, names, names_files, several,
+};
 use crate::names::{file_name, look_of};
 use crate::source::{id_of, listing, masks};
 use crate::text::count;
 use crate::{DataError, Dataset};
 
 /// The part of the photos that a table names, at least, where it may be that of their labels.
-const MOST: f64 = 0.5;
+pub(super) const MOST: f64 = 0.5;
 /// The part of the photos, at least, for which folder and label go together where both say the same.
-const AGREEING: f64 = 0.9;
+pub(super) const AGREEING: f64 = 0.9;
 
 /// What says the labels.
 pub(super) enum Verdict {
@@ -49,7 +53,8 @@ pub(super) fn decide(
     let candidates = candidates(root, tables, &elsewhere, &photos);
     let Some(candidate) = chosen(root, candidates, are_parts)? else {
         let notices = if read.is_ok() { looks_like_parts(root, &photos.folders) } else { None };
-        return Ok(Verdict::Folders(notices.or_else(mention)));
+        let of_folders = || labels_of_folders(root, tables, &photos.folders);
+        return Ok(Verdict::Folders(notices.or_else(of_folders).or_else(mention)));
     };
     if let Err(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) = read {
         return Ok(Verdict::Folders(None));
@@ -64,12 +69,23 @@ pub(super) fn decide(
                 let column = candidate.groups.as_deref().unwrap_or_default();
                 return Err(groups_as_folders(root, &photos, &name, column, error));
             }
-            Ok(_) => return Ok(Verdict::Folders(mention())),
+            Ok(_) if looks_like_parts(root, &photos.folders).is_some() => {
+                return Err(unclear(root, &photos, &name, error));
+            }
+            Ok(_) if photos.are_few_in_each() => {
+                return Err(hardly_classes(root, &photos, &candidate, error));
+            }
+            Ok(_) => return Ok(Verdict::Folders(mention().or_else(|| Some(candidate.mention(root))))),
             Err(refused) => return Err(neither(refused, &name, &format!("cannot be read: {error}"))),
         },
     };
     if agreement.is_same(&photos) && !(are_parts && has_part_word(&photos.folders)) {
         return Ok(Verdict::Folders(agreement.mention(&name, root, mention())));
+    }
+    // Of another one for each photo: checksums, numbers, times.
+    let labels = candidate.read.as_ref().map_or(0, |read| read.dataset.items.classes.len());
+    if read.is_ok() && !are_parts && labels::are_nearly_all_different(labels, agreement.photos) {
+        return Ok(Verdict::Folders(mention().or_else(|| Some(candidate.mention(root)))));
     }
     if let (Err(refused), false) = (read, are_parts) {
         let says = format!(
@@ -104,15 +120,18 @@ pub(super) fn decide(
             agreement.example()
         ),
         advice: format!(
-            "to train on the table's labels, give it (`from_csv` {name}); to train on the folders' names, say so \
-             (`class_folders`)"
+            "to train on the table's labels, {}; to train on the folders' names, say so (`class_folders`)",
+            match candidate.tables.sides.is_empty() {
+                true => format!("give it (`from_csv` {name})"),
+                false => "put the rows of all into one table, with a column of the split, and give that (`from_csv`)".to_owned(),
+            }
         ),
     })
 }
 
 /// That the folders are hardly classes, where no table says others.
 fn looks_like_parts(root: &Path, folders: &BTreeSet<String>) -> Option<String> {
-    (are_parts(folders) && has_part_word(folders)).then(|| {
+    are_surely_parts(folders).then(|| {
         let unread = unread(root).map_or_else(String::new, |(tables, advice)| {
             format!(". {tables} in {} is not read: {advice}", root.display())
         });
@@ -162,6 +181,26 @@ fn groups_as_folders(
     }
 }
 
+/// That the folders hold too few photos each to be classes, and a table names the photos.
+fn hardly_classes(root: &Path, photos: &Photos, candidate: &Candidate, error: &DataError) -> DataError {
+    let table = candidate.name(root);
+    DataError::Split {
+        reason: format!(
+            "{} has {} folders ({}) with {} photos, hardly classes, and {table}, which names {} of them, cannot be read for \
+             its labels: {error}",
+            root.display(),
+            count(photos.folders.len()),
+            some_folders(&photos.folders),
+            count(photos.class.len()),
+            count(candidate.photos)
+        ),
+        advice: format!(
+            "give the table with what it lacks (`from_csv` {table}), or, if the folders' names are the classes, say so \
+             (`class_folders`)"
+        ),
+    }
+}
+
 /// The error of the folders, with what is the matter with a table that names their photos.
 fn neither(refused: &DataError, table: &str, says: &str) -> DataError {
     let text = refused.to_string();
@@ -182,6 +221,33 @@ pub(super) fn among_several(root: &Path, tables: &Tables) -> Option<Tables> {
     let mut named = tables.labels.iter().filter_map(|table| one_of(root, table, &finder, &photos));
     let first = named.next()?;
     named.next().is_none().then_some(first.tables)
+}
+
+/// The table to read instead of the one whose name says most plainly that it has the labels: where that names few
+/// photos, and another most.
+///
+/// # Errors
+/// Where both name most photos, and the column of the plain one is not called as one of labels.
+pub(super) fn instead_of_named(root: &Path, tables: &Tables) -> Result<Option<Tables>, DataError> {
+    let ([named], [_, ..]) = (&tables.labels[..], &tables.others[..]) else { return Ok(None) };
+    let photos = Photos::anywhere(root);
+    let finder = Finder::new(root);
+    let own = one_of(root, named, &finder, &photos);
+    let is_called = |own: &Candidate| own.label.as_deref().is_some_and(names::is_label);
+    if own.as_ref().is_some_and(|own| own.read.is_err() || is_called(own)) {
+        return Ok(None);
+    }
+    let others = tables.others.iter().filter_map(|table| one_of(root, table, &finder, &photos));
+    let mut others: Vec<Candidate> = others.filter(|other| other.read.is_ok()).collect();
+    match (own, &others[..]) {
+        (None, [_]) => Ok(others.pop().map(|other| other.tables)),
+        (Some(_), [_, ..]) => {
+            let labels = std::iter::once(named.clone());
+            let labels = labels.chain(others.into_iter().flat_map(|other| other.tables.labels)).collect();
+            Tables { labels, ..Tables::default() }.one(root).map(|_| None)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The photos that lie in folders.
@@ -205,6 +271,13 @@ impl Photos {
         Self { class, folders }
     }
 
+    /// Whether there are many folders of so few photos that their names are hardly classes.
+    fn are_few_in_each(&self) -> bool {
+        const MANY_FOLDERS: usize = 10;
+        const FEW_PHOTOS: usize = 5;
+        self.folders.len() >= MANY_FOLDERS && self.class.len() < FEW_PHOTOS * self.folders.len()
+    }
+
     fn anywhere(root: &Path) -> Self {
         let folder = |path: &Path| path.parent().filter(|folder| *folder != root).map(file_name);
         let images = listing::images_below(root).images.into_iter();
@@ -226,10 +299,22 @@ struct Candidate {
     photos: usize,
     /// The column of groups, such as patients, that has the names of the photos' folders.
     groups: Option<String>,
+    /// The name of the column of labels, if it is one.
+    label: Option<String>,
     read: Result<Labelled, DataError>,
 }
 
 impl Candidate {
+    /// The notice that it is not read.
+    fn mention(&self, root: &Path) -> String {
+        format!(
+            "{}, which names {} of the photos in {}, is not read: the class folders are the classes (to read it: `from_csv`)",
+            self.name(root),
+            count(self.photos),
+            root.display()
+        )
+    }
+
     /// The tables, for people.
     fn name(&self, root: &Path) -> String {
         let of = |path: &PathBuf| id_of(root, path);
@@ -307,7 +392,12 @@ fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option
     let most = named > 0 && named as f64 >= MOST * photos.class.len() as f64;
     most.then(|| {
         let groups = folders_of_groups(&opened, photos);
-        Candidate { tables, photos: named, groups, read: opened.read().map(|read| read.labelled) }
+        let read = opened.read();
+        let label = read.as_ref().ok().and_then(|read| match &read.label_columns[..] {
+            [Column::Name(name)] => Some(name.clone()),
+            _ => None,
+        });
+        Candidate { tables, photos: named, groups, label, read: read.map(|read| read.labelled) }
     })
 }
 
@@ -329,7 +419,7 @@ fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) ->
     };
     most.then(|| {
         let groups = if read.is_err() { of_train() } else { None };
-        Candidate { tables: tables.clone(), photos: named, groups, read }
+        Candidate { tables: tables.clone(), photos: named, groups, label: None, read }
     })
 }
 
@@ -477,95 +567,7 @@ fn contains(folder: &str, label: &str) -> bool {
     !label.is_empty() && bare(folder).contains(&label)
 }
 
-/// The words of a name, and its numbers.
-fn tokens(name: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    let mut last = None;
-    for character in name.to_lowercase().chars() {
-        let kind = match character {
-            c if c.is_ascii_digit() => Some(0),
-            c if c.is_alphabetic() => Some(1),
-            _ => None,
-        };
-        match kind {
-            Some(_) if kind == last => tokens.last_mut().expect("not the first").push(character),
-            Some(_) => tokens.push(character.to_string()),
-            None => {}
-        }
-        last = kind;
-    }
-    tokens
-}
-
-/// Whether names differ in a running number or letter only, as those of the parts of one collection do:
-/// `images_001`, `batch2`, `part_b`. Names of nothing else, and those whose word says that they are classes,
-/// are none.
-fn are_parts(names: &BTreeSet<String>) -> bool {
-    const CLASSES: [&str; 13] = [
-        "class", "classes", "category", "label", "grade", "stage", "level", "type", "kind", "score",
-        "degree", "rating", "stars",
-    ];
-    let all: Vec<Vec<String>> = names.iter().map(|name| tokens(name)).collect();
-    let Some((first, rest)) = all.split_first() else { return false };
-    if rest.is_empty() || rest.iter().any(|other| other.len() != first.len()) {
-        return false;
-    }
-    let differs = |place: &usize| rest.iter().any(|other| other[*place] != first[*place]);
-    let different: Vec<usize> = (0..first.len()).filter(differs).collect();
-    let [place] = different[..] else { return false };
-    let runs = |token: &String| token.bytes().all(|byte| byte.is_ascii_digit()) || token.chars().count() == 1;
-    let words =
-        || first.iter().enumerate().filter(|(other, _)| *other != place).map(|(_, word)| word.as_str());
-    all.iter().all(|name| runs(&name[place]))
-        && words().any(|word| word.chars().any(char::is_alphabetic))
-        && !words().any(|word| CLASSES.contains(&word))
-}
-
-/// Whether a word of the names says that they are parts, whatever is in them.
-fn has_part_word(names: &BTreeSet<String>) -> bool {
-    const PARTS: [&str; 21] = [
-        "part", "parts", "batch", "batches", "chunk", "shard", "zip", "archive", "images", "imgs", "photos",
-        "pictures", "train", "training", "set", "subset", "dataset", "data", "folder", "dir", "volume",
-    ];
-    names.first().is_some_and(|name| tokens(name).iter().any(|word| PARTS.contains(&word.as_str())))
-}
-
 /// The first names of folders.
 fn some_folders(folders: &BTreeSet<String>) -> String {
     some(&folders.iter().map(PathBuf::from).collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_a_collection_are_known_by_their_names() {
-        let parts = |names: &[&str]| are_parts(&names.iter().map(|name| (*name).to_owned()).collect());
-        for names in [
-            &["HAM10000_images_part_1", "HAM10000_images_part_2"][..],
-            &["batch1", "batch2"],
-            &["images_001", "images_002", "images_012"],
-            &["train_part_1", "train_part_2"],
-            &["zip1", "zip2"],
-            &["part A", "part B"],
-            &["Part1 of 3", "Part2 of 3", "Part3 of 3"],
-            &["patient07", "patient12"],
-        ] {
-            assert!(parts(names), "{names:?}");
-        }
-        for names in [
-            &["A", "B"][..],
-            &["1", "2", "3"],
-            &["cats", "dogs"],
-            &["class_1", "class_2"],
-            &["grade 0", "grade 1"],
-            &["part_1", "part_2", "other"],
-            &["part_1"],
-            &["red_1", "blue_2"],
-            &["cat", "car"],
-        ] {
-            assert!(!parts(names), "{names:?}");
-        }
-    }
 }

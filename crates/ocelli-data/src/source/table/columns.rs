@@ -206,6 +206,7 @@ impl Search<'_> {
         let stated: Vec<usize> =
             self.options.label_columns.iter().map(|column| self.stated(column)).collect::<Result<_, _>>()?;
         let split = match &self.options.split_column {
+            Some(column) if self.is_none(column) => None,
             Some(column) => Some(self.stated_split(self.stated(column)?)?),
             None => self.split(file, &stated, notices)?,
         };
@@ -218,6 +219,35 @@ impl Search<'_> {
         };
         let unused_group = if group.is_some() { None } else { self.unused_group(file, &labels) };
         Ok(Columns { file, labels, split, group, unused_group })
+    }
+
+    /// Whether what is given as a column says that there is none.
+    fn is_none(&self, column: &Column) -> bool {
+        let called = |names: &[String]| names.iter().any(|name| name == "none");
+        matches!(column, Column::Name(name) if name == "none") && !self.header.is_some_and(called)
+    }
+
+    /// Refuses a column of 0 and 1 that is called `valid` or `test`, and may as well say which images are sound, or
+    /// how a test turned out: it would hold out half of the images or more.
+    fn check_held_out(&self, column: usize, role: Role) -> Result<(), DataError> {
+        let rows = self.rows();
+        let held_out = rows.iter().filter(|row| flag(row.cell(column)) == Some(true)).count();
+        if role == Role::Train || 2 * held_out < rows.len() {
+            return Ok(());
+        }
+        let name = self.name(column);
+        let detail = format!(
+            "has the column {name}, which is 1 in {} of {} rows: it is not clear whether these are the {} images, or \
+             what else it says",
+            count(held_out),
+            count(rows.len()),
+            role.purpose()
+        );
+        let bare = self.header_name(column).unwrap_or_default();
+        let advice = format!(
+            "if they are, name it as the column of the split (`split_column` {bare}); if it is none: `split_column` none"
+        );
+        Err(self.error(detail, &advice))
     }
 
     /// The column whose name and cells say which images belong together.
@@ -300,6 +330,9 @@ impl Search<'_> {
                 false => answers && cells.both && !self.may_be_class(column, file, labels),
             };
             if is_flag && !flags.iter().any(|(_, role)| *role == asked.role) {
+                if !asked.sure {
+                    self.check_held_out(column, asked.role)?;
+                }
                 flags.push((column, asked.role));
             } else if is_flag || asked.sure {
                 notices.push(self.ignored(column));
@@ -453,7 +486,16 @@ impl Search<'_> {
                     "separate its columns by commas, tabs, semicolons or |, and give it a column of labels";
                 return Err(self.error(detail, advice));
             }
-            [only] => return Ok(vec![only]),
+            [only] => {
+                if self.header_name(only).and_then(names::group_rank).is_some() {
+                    notices.push(format!(
+                        "warning: the labels of {name} are in the column {}, the only one beside that of the files; by its \
+                         name it says which images belong together, and not what they show",
+                        self.name(only)
+                    ));
+                }
+                return Ok(vec![only]);
+            }
             _ => {}
         }
         let of = format!("of {name} ({})", self.all());
@@ -478,11 +520,16 @@ impl Search<'_> {
                 ));
                 return Ok(vec![column]);
             }
-            [] if self.header.is_some() && candidates.iter().all(|&column| self.is_binary(column)) => {
+            [] if self.header.is_some()
+                && candidates.iter().all(|&column| self.is_binary(column))
+                && !self.say_the_same_thing(&candidates) =>
+            {
                 let row = rows.first().map_or(0, |row| row.line);
                 let classes = list(candidates.iter().map(|&column| self.name(column)).collect());
+                let minus = |row: &Row| candidates.iter().any(|&column| row.cell(column).starts_with('-'));
+                let zero = if rows.iter().any(minus) { "-1" } else { "0" };
                 notices.push(format!(
-                    "{name} has a column for each of {} classes: row {row} and all others hold only 0 and 1 in {classes}",
+                    "{name} has a column for each of {} classes: row {row} and all others hold only {zero} and 1 in {classes}",
                     candidates.len()
                 ));
                 return Ok(candidates);
@@ -495,6 +542,31 @@ impl Search<'_> {
             detail,
             "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
         ))
+    }
+
+    /// Whether columns of 0 and 1 are hardly classes, but judgements of one: by their names, or since two of them have 1
+    /// mostly in the same rows.
+    fn say_the_same_thing(&self, columns: &[usize]) -> bool {
+        /// Rows with 1 from which on they tell.
+        const FEW: usize = 10;
+        let ones = |column: usize| -> HashSet<usize> {
+            let rows = self.rows().iter().enumerate();
+            rows.filter(|(_, row)| binary(row.cell(column)) == Some(true)).map(|(index, _)| index).collect()
+        };
+        if columns.iter().any(|&column| self.header_name(column).is_some_and(names::is_judgement)) {
+            return true;
+        }
+        // Of many columns, those of classes are sure, and comparing all takes long.
+        if columns.len() > SOME_COLUMNS {
+            return false;
+        }
+        let ones: Vec<HashSet<usize>> = columns.iter().map(|&column| ones(column)).collect();
+        ones.iter().enumerate().any(|(index, one)| {
+            ones[index + 1..].iter().any(|other| {
+                let both = one.intersection(other).count();
+                both >= FEW && 10 * both >= 7 * one.union(other).count()
+            })
+        })
     }
 
     /// Whether values of one column go with values of the other, one to one.

@@ -44,7 +44,13 @@ impl Tables {
         let sides = with_roles(paths, stem);
         // A table whose name says it more plainly has the labels of all.
         let train = sides.first().filter(|(role, _)| *role == Role::Train).map(|(_, path)| path.clone());
-        if train.is_some_and(|train| tables.labels == [train]) && sides.len() > 1 {
+        // Tables that say it equally plainly may be those of the sides: `label_train.csv` and `label_val.csv`.
+        let is_side = |path: &PathBuf| sides.iter().any(|(_, side)| side == path);
+        if let Some(train) = train.filter(|train| tables.labels.contains(train))
+            && tables.labels.iter().all(is_side)
+            && sides.len() > 1
+        {
+            tables.labels = vec![train];
             tables.others.retain(|other| !sides.iter().any(|(_, path)| path == other));
             tables.sides = sides;
         } else {

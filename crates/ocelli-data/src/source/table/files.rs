@@ -261,13 +261,19 @@ impl Finder {
         let parsed: Vec<Name> = names.iter().map(|name| self.name(name, suffix)).collect();
         let candidates: Vec<Vec<Candidate>> =
             parsed.iter().map(|name| self.candidates(name, suffix)).collect();
-        // What most of the names have in common decides where one of them could mean several files.
+        // Where a name could mean several files, what the names have in common that could mean only one decides, if
+        // these are many: a missing photo leaves but its mask to mean, and says nothing about the others.
         let mut votes: HashMap<(&str, &str), usize> = HashMap::new();
+        let mut unclear = 0;
         for (name, candidates) in parsed.iter().zip(&candidates) {
-            for candidate in candidates.iter().filter(|candidate| candidate.depth == name.parts.len()) {
-                *votes.entry((&candidate.folder, &candidate.ending)).or_default() += 1;
+            let mut whole = candidates.iter().filter(|candidate| candidate.depth == name.parts.len());
+            match (whole.next(), whole.next()) {
+                (Some(only), None) => *votes.entry((&only.folder, &only.ending)).or_default() += 1,
+                (Some(_), Some(_)) => unclear += 1,
+                (None, _) => {}
             }
         }
+        votes.retain(|_, number| *number >= unclear);
         let mut matches: Vec<Match> = parsed
             .iter()
             .zip(names)
@@ -275,7 +281,31 @@ impl Finder {
             .map(|((name, text), candidates)| self.decide(name, text, suffix, candidates, &votes, beside))
             .collect();
         self.settle_claims(&mut matches);
+        Self::settle_folders(&parsed, &mut matches);
         matches
+    }
+
+    /// Where many names with folders are here as they are written, one whose folder is not here is missing: in another
+    /// folder there may be another photo of its name.
+    fn settle_folders(names: &[Name], matches: &mut [Match]) {
+        let is_dropped = |found: &Match| matches!(found, Match::Found(found) if !found.dropped.is_empty());
+        let dropped = matches.iter().filter(|found| is_dropped(found)).count();
+        let is_whole = |(name, found): &(&Name, &Match)| {
+            name.parts.len() > 1 && matches!(found, Match::Found(found) if found.dropped.is_empty())
+        };
+        let whole = names.iter().zip(&*matches).filter(is_whole).count();
+        if whole < dropped {
+            return;
+        }
+        // A path from elsewhere says nothing of the folders here.
+        let inside = names.iter().zip(matches).filter(|(name, found)| !name.outside && is_dropped(found));
+        for (_, found) in inside {
+            if let Match::Found(Found { dropped, relative, .. }) = found {
+                let why =
+                    format!("its folder {dropped} is not here, as those of others are; there is {relative}");
+                *found = Match::Missing(Some(why));
+            }
+        }
     }
 
     /// A name that begins with folders that are not here must not mean a file that another name means.

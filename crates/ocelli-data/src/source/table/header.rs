@@ -15,7 +15,9 @@ pub(super) fn known_header(
         return Ok(Some(names.clone()));
     }
     let by_name = |column: &Column| matches!(column, Column::Name(_));
-    let single = [&options.id_column, &options.split_column, &options.group_column];
+    // `none` is no name of a column, but says that there is no such column.
+    let split = options.split_column.as_ref().filter(|column| **column != Column::Name("none".to_owned()));
+    let single = [options.id_column.as_ref(), split, options.group_column.as_ref()];
     let named = options.label_columns.iter().chain(single.into_iter().flatten()).any(by_name);
     let is_header = match (options.header, named) {
         (Some(false), true) => {

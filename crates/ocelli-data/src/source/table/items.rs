@@ -87,7 +87,8 @@ impl Table<'_> {
             groups: groups.clone(),
         });
         let groups = self.columns.group.is_some().then_some(groups);
-        Ok(Labelled { dataset, label_separator, groups, implied_split, unused_groups })
+        let unused_split = None;
+        Ok(Labelled { dataset, label_separator, groups, implied_split, unused_split, unused_groups })
     }
 
     /// The notices that the folders of files give the split.
@@ -228,12 +229,9 @@ pub(super) fn list_unnamed(table: &str, folder: &Path, dataset: &mut Dataset) {
     let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
     let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
     let mut listing = listing::images_below(folder);
-    let masks = Masks::find(folder, listing.images.iter().map(PathBuf::as_path));
-    if !masks.is_empty() {
-        // Those that rows name are images of the data set.
-        listing.images.retain(|image| !named.contains(image.as_path()));
-        skipped.extend(masks.take_out(&mut listing));
-    }
+    // Those that rows name are images of the data set.
+    let masks = Masks::find(folder, listing.images.iter().map(PathBuf::as_path)).without(&named);
+    skipped.extend(masks.take_out(&mut listing));
     let unnamed: Vec<PathBuf> = listing
         .images
         .into_iter()

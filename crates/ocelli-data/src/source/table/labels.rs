@@ -115,6 +115,14 @@ struct Evidence<'a> {
     recurring: usize,
     /// Whether cells differ in how many pieces they have.
     varied: bool,
+    /// Different cells, different pieces, and pieces that are a cell by themselves.
+    cells: usize,
+    different: usize,
+    alone: usize,
+    /// Whether all pieces are whole numbers.
+    numbers: bool,
+    /// Whether a space follows a separator, as in names: `Paris, France`.
+    spaced: bool,
     /// Whether a cell begins or ends with the separator, as lists do and names do not: `cat;`.
     open: bool,
 }
@@ -140,13 +148,26 @@ impl<'a> Evidence<'a> {
             }),
             Reading::Whole | Reading::Lists => false,
         };
-        Evidence { several, first, pieces: pieces.len(), recurring, varied: sizes.len() > 1, open }
+        let alone = different.iter().filter(|labels| labels.len() == 1).count();
+        Evidence {
+            several,
+            first,
+            pieces: pieces.len(),
+            recurring,
+            varied: sizes.len() > 1,
+            cells: different.len(),
+            different: cells_with.len(),
+            alone,
+            numbers: cells_with.keys().all(|piece| piece.bytes().all(|byte| byte.is_ascii_digit())),
+            spaced: cells.iter().any(|cell| cell.text.contains(", ")),
+            open,
+        }
     }
 
-    /// Whether cells hold several labels: labels come again in other combinations; the parts of a class's
-    /// name seldom do. Of `|` and `;`, which names seldom have, half of them is enough. Words alone, apart by
-    /// spaces, must come in varied numbers too: "black cat" and "white dog" are names.
-    fn convinces(&self, separator: char) -> bool {
+    /// Whether labels come again in other combinations, which the parts of a class's name seldom do. Of `|` and
+    /// `;`, which names seldom have, half of them is enough. Words alone, apart by spaces, must come in varied
+    /// numbers too: "black cat" and "white dog" are names.
+    fn recurs(&self, separator: char) -> bool {
         self.several > 0
             && match separator {
                 '|' | ';' => self.open || 2 * self.recurring >= self.pieces,
@@ -154,6 +175,27 @@ impl<'a> Evidence<'a> {
                 _ => 2 * self.recurring > self.pieces,
             }
     }
+
+    /// Whether cells hold several labels. Names have spaces and commas, and words in common ("mild dysplasia", "severe
+    /// dysplasia", "Paris, France"). Labels come in many more combinations than there are labels, or in a column whose name
+    /// is a plural, or are numbers; apart by commas, half of them also come alone in some cell.
+    fn convinces(&self, separator: char, form: Form) -> bool {
+        self.recurs(separator)
+            && (matches!(separator, '|' | ';')
+                || separator == ',' && (!self.spaced || 2 * self.alone >= self.different)
+                || form.several_called
+                || self.numbers
+                || self.cells >= 2 * self.different)
+    }
+}
+
+/// What else tells how cells are to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form {
+    /// Whether the name of the column is a plural.
+    pub(super) several_called: bool,
+    /// Whether images have several rows.
+    pub(super) rows_recur: bool,
 }
 
 /// The characters that separate labels, those that names of classes have least first.
@@ -163,6 +205,7 @@ const SEPARATORS: [char; 4] = ['|', ';', ',', ' '];
 pub(super) fn decide(
     path: &Path,
     cells: &[Cell],
+    form: Form,
     options: &TableOptions,
     notices: &mut Vec<String>,
 ) -> Result<(Reading, Task), DataError> {
@@ -186,7 +229,7 @@ pub(super) fn decide(
     let convincing = read.iter().find(|(reading, evidence)| match reading {
         Reading::Whole => false,
         Reading::Lists => evidence.several > 0,
-        Reading::Apart(separator) => stated && evidence.several > 0 || evidence.convinces(*separator),
+        Reading::Apart(separator) => stated && evidence.several > 0 || evidence.convinces(*separator, form),
     });
     match (options.task, convincing) {
         (Some(Task::SingleLabel), _) if lists && !stated => {
@@ -198,30 +241,69 @@ pub(super) fn decide(
             Ok((Reading::Lists, Task::SingleLabel))
         }
         (Some(Task::SingleLabel), _) => Ok((Reading::Whole, Task::SingleLabel)),
+        // A row for each label: what is in a cell is one.
+        (Some(Task::MultiLabel), None) if form.rows_recur && !stated && !lists => {
+            Ok((Reading::Whole, Task::MultiLabel))
+        }
         (Some(Task::MultiLabel), None) => {
             let (reading, notice) = several_at_most(&read);
             notices.extend(notice.filter(|_| !stated));
             Ok((reading, Task::MultiLabel))
         }
         (task, Some((reading, evidence))) => {
+            let several = evidence.several;
             let evidence = evidence.describe(*reading, cells.len());
             match task {
                 Some(_) if stated => {}
                 Some(_) => {
                     notices.push(format!("labels are separated by {}: {evidence}", names_of(*reading)))
                 }
-                None => notices.push(format!(
-                    "read as multi-label, labels separated by {}: {evidence}",
-                    names_of(*reading)
-                )),
+                None => {
+                    let (warning, rare) = rarely(several, cells.len());
+                    let undo = match reading {
+                        _ if !rare.is_empty() => rare,
+                        Reading::Apart(' ' | ',') if !form.several_called => {
+                            "; to read each cell as one label: `task` single-label"
+                        }
+                        _ => "",
+                    };
+                    notices.push(format!(
+                        "{warning}read as multi-label, labels separated by {}: {evidence}{undo}",
+                        names_of(*reading)
+                    ));
+                }
             }
             Ok((*reading, Task::MultiLabel))
         }
         (None, None) => {
             let whole = if lists { Reading::Lists } else { Reading::Whole };
-            notices.push(why_single(&read, cells.len()));
+            // Not only names with a word in common, and not plainly several labels.
+            let unsure = read.iter().find(|(reading, evidence)| match reading {
+                Reading::Apart(separator) => evidence.recurs(*separator),
+                _ => false,
+            });
+            notices.push(match unsure {
+                Some((reading, evidence)) => format!(
+                    "read as single-label, each cell one class, such as {}; if {} separate labels, say so \
+                     (`label_separator`)",
+                    evidence.first.map(shown).unwrap_or_default(),
+                    names_of(*reading)
+                ),
+                None => why_single(&read, cells.len()),
+            });
             Ok((whole, Task::SingleLabel))
         }
+    }
+}
+
+/// What is said where so few rows have several labels that these may be slips: that it is a warning, and the way out.
+pub(super) fn rarely(several: usize, rows: usize) -> (&'static str, &'static str) {
+    match 20 * several < rows {
+        true => (
+            "warning: ",
+            "; if that is a slip, correct it, and images have one label each again (`task` single-label names such rows)",
+        ),
+        false => ("", ""),
     }
 }
 

@@ -59,6 +59,25 @@ impl Table<'_> {
                 && values(*column).all(|value| value.is_some())
                 && values(*column).any(|value| value == Some(false))
         };
+        let cells = |column: usize| rows.iter().map(move |row| row.cell(column));
+        let is_sure = |column: &usize| {
+            let number = |cell: &str| cell.parse::<f64>().ok();
+            self.header
+                .and_then(|header| header.get(*column))
+                .is_some_and(|name| names::says_probability(name))
+                && cells(*column).all(|cell| number(cell).is_some_and(|number| number >= 0.0))
+                && cells(*column).any(|cell| number(cell).is_some_and(|number| number.fract() != 0.0))
+        };
+        if let Some(column) = (0..self.sheet.width()).find(is_sure) {
+            return Err(self.error(
+                rows.first().map(|row| row.line),
+                format!(
+                    "has a row for each label, and {} says how sure it is: put together, all labels would count alike",
+                    self.column_name(column)
+                ),
+                "keep the rows of the labels that images have, or the surest row of each image",
+            ));
+        }
         let Some(column) = (0..self.sheet.width()).find(says_no) else { return Ok(()) };
         let row = rows.iter().find(|row| binary(row.cell(column)) == Some(false));
         Err(self.error(

@@ -30,6 +30,8 @@
 //! | `split_lists.rs` | published lists of the images on each side of the split |
 //! | `discover.rs` | the tables in a folder of photos |
 //! | `beside.rs` | whether a table or the folders beside it say the classes |
+//! | `parts.rs` | whether folders are called as parts of one collection |
+//! | `passed_over.rs` | what a table says that is not read |
 
 mod beside;
 mod columns;
@@ -40,6 +42,8 @@ mod items;
 mod labels;
 mod merge;
 mod names;
+mod parts;
+mod passed_over;
 mod path_columns;
 mod rows;
 mod several;
@@ -57,7 +61,7 @@ pub use discover::{Tables, is_table, says_the_classes};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
 pub(crate) use side_labels::{SideLabels, side_labels};
-pub use split_lists::read_split;
+pub use split_lists::{ListedSplit, read_split};
 
 use super::existing_folder;
 use crate::files::folder_of;
@@ -102,7 +106,7 @@ pub struct TableOptions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label_columns: Vec<Column>,
     /// The column that contains train, valid or test (or true and false: whether a row is for validation).
-    /// Detected by name.
+    /// Detected by name; called `none`, there is no such column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split_column: Option<Column>,
     /// The column of groups, such as the patient: returned in [`Labelled::groups`].
@@ -131,6 +135,8 @@ pub struct Labelled {
     pub groups: Option<Vec<Option<String>>>,
     /// What the split follows that no column of a table says; a split that is asked for goes before it.
     pub implied_split: Option<ImpliedSplit>,
+    /// The notice that lists beside the images are not used as the split; it is untrue where one is asked for.
+    pub unused_split: Option<String>,
     /// A column that says which images belong together, and is not used.
     pub unused_groups: Option<UnusedGroups>,
 }
@@ -204,8 +210,9 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     let mut notices = vec![format!("the labels are those of {}{}", table.display(), tables.others())];
     notices.extend(tables.without_table());
     let mut read = read_one(&table, options, notices)?;
-    read.list_unnamed(path);
-    split_lists::apply(path, &mut read.labelled);
+    let images = options.folder.as_deref().unwrap_or(path);
+    read.list_unnamed(images);
+    split_lists::apply(images, &mut read.labelled);
     Ok(read.labelled)
 }
 
@@ -236,7 +243,10 @@ pub fn read_folder(
     let root = &discover::unwrapped(root);
     let tables = Tables::of(root);
     if says_the_classes(root) && !tables.is_empty() {
-        let one = if tables.labels.len() > 1 { beside::among_several(root, &tables) } else { None };
+        let one = match tables.labels.len() {
+            1 => beside::instead_of_named(root, &tables)?,
+            _ => beside::among_several(root, &tables),
+        };
         let labelled = match one {
             Some(one) => {
                 let table = one.one(root)?;
@@ -256,9 +266,13 @@ pub fn read_folder(
     match beside::decide(root, &tables, &read)? {
         Verdict::Folders(notice) => {
             let mut labelled = Labelled::by_folders(read?);
+            labelled.unused_groups = passed_over::groups_beside(root, &tables, &labelled.dataset);
             let lists = split_lists::apply(root, &mut labelled);
             // A table whose rows give the split is not passed over.
-            let is_used = tables.labels.iter().any(|table| lists.contains(table));
+            let used: Vec<String> = lists.iter().map(|list| crate::names::file_name(list)).collect();
+            let names_a_list = |notice: &&String| used.iter().any(|list| notice.starts_with(list.as_str()));
+            let is_used = tables.labels.iter().any(|table| lists.contains(table))
+                || notice.iter().any(|notice| names_a_list(&notice));
             labelled
                 .dataset
                 .notices
@@ -266,15 +280,16 @@ pub fn read_folder(
             Ok(LabelledFolder { labelled, by_table: false })
         }
         Verdict::Tables(tables, notice) => {
-            let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
+            let in_root = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
             let mut labelled = match tables.sides.len() {
                 0 | 1 => {
-                    let mut read = read_one(&tables.one(root)?, &options, Vec::new())?;
+                    let mut read = read_one(&tables.one(root)?, &in_root, Vec::new())?;
                     read.list_unnamed(root);
                     split_lists::apply(root, &mut read.labelled);
                     read.labelled
                 }
-                _ => several::read(root, &tables, &options)?,
+                // Each side's photos may lie in a folder of its own, under the same names.
+                _ => several::read(root, &tables, options)?,
             };
             labelled.dataset.notices.insert(0, notice);
             Ok(LabelledFolder { labelled, by_table: true })
@@ -285,7 +300,14 @@ pub fn read_folder(
 impl Labelled {
     /// Images that are labelled by their folders.
     pub fn by_folders(dataset: Dataset) -> Self {
-        Self { dataset, label_separator: None, groups: None, implied_split: None, unused_groups: None }
+        Self {
+            dataset,
+            label_separator: None,
+            groups: None,
+            implied_split: None,
+            unused_split: None,
+            unused_groups: None,
+        }
     }
 }
 

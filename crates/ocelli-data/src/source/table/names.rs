@@ -78,7 +78,8 @@ const LABELS: [&str; 36] = [
 ];
 
 /// Columns that say on which side of the split an image is.
-const SPLITS: [&str; 8] = ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold"];
+const SPLITS: [&str; 10] =
+    ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold", "kfold", "folds"];
 
 /// Columns whose images belong together, those around others first: lesions are of a patient.
 const GROUPS: [&str; 22] = [
@@ -131,9 +132,21 @@ pub(super) fn says_presence(name: &str) -> bool {
         .contains(&plain(name).as_str())
 }
 
+/// Whether a name says that the column holds probabilities.
+pub(super) fn says_probability(name: &str) -> bool {
+    ["probability", "prob", "score", "confidence", "likelihood", "certainty"].contains(&plain(name).as_str())
+}
+
 /// Whether a name says that the column holds labels.
 pub(super) fn is_label(name: &str) -> bool {
     LABELS.contains(&plain(name).as_str())
+}
+
+/// Whether a name of a column speaks of several things in a cell: `tags`, `Finding Labels`.
+pub(super) fn is_plural(name: &str) -> bool {
+    let name = plain(name);
+    let single = ["class", "species", "diagnosis", "status", "genus", "series", "ss"];
+    name.ends_with('s') && !single.iter().any(|single| name.ends_with(single))
 }
 
 /// How plainly a name says that images with the same cell belong together: 0 is most plain.
@@ -144,7 +157,16 @@ pub(super) fn group_rank(name: &str) -> Option<usize> {
 
 /// Whether a name says that the column holds sides of the split.
 pub(super) fn is_split(name: &str) -> bool {
-    SPLITS.contains(&plain(name).as_str())
+    let name = plain(name);
+    SPLITS.contains(&name.as_str()) || name.ends_with("split")
+}
+
+/// Whether a name says that the column holds somebody's judgement of the classes, or a model's: `rater1`, `y_pred`.
+pub(super) fn is_judgement(name: &str) -> bool {
+    let name = plain(name);
+    let starts =
+        ["ytrue", "ypred", "pred", "rater", "annotator", "consensus", "reader", "reviewer", "grader"];
+    starts.iter().any(|start| name.starts_with(start))
 }
 
 /// What a column of 0 and 1 asks by its name: whether a row has this role.

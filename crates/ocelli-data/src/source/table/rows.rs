@@ -1,12 +1,12 @@
 //! From the rows of a table to files and their labels.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::files::web_path;
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
-use super::{Found, Match, Table, ambiguous};
+use super::{Found, Match, Table, ambiguous, names};
 use crate::names::file_name;
 use crate::source::role::Role;
 use crate::text::count;
@@ -295,7 +295,13 @@ impl Table<'_> {
         if let [column] = self.columns.labels[..] {
             let cells: Vec<Cell> =
                 rows().map(|row| Cell { line: row.line, text: row.cell(column) }).collect();
-            let (reading, task) = labels::decide(&self.sheet.path, &cells, self.options, notices)?;
+            let files: HashSet<&PathBuf> = entries.iter().map(|entry| &entry.path).collect();
+            let header = self.header.and_then(|header| header.get(column));
+            let form = labels::Form {
+                several_called: header.is_some_and(|name| names::is_plural(name)),
+                rows_recur: files.len() < entries.len(),
+            };
+            let (reading, task) = labels::decide(&self.sheet.path, &cells, form, self.options, notices)?;
             let classes = self.named_as_their_folders(column, entries, notices);
             self.say_missing_labels(&cells, &classes, notices);
             return Ok((Labels::Cells(column, reading, classes), task));
@@ -328,8 +334,10 @@ impl Table<'_> {
             }
             (None, Some((line, ones))) => {
                 let several = rows().filter(|row| labels.of(row).len() != 1).count();
+                let (warning, undo) = labels::rarely(several, entries.len());
                 notices.push(format!(
-                    "read as multi-label: {} of {} rows have 1 for no class or for several, the first is row {line}: for {ones}",
+                    "{warning}read as multi-label: {} of {} rows have 1 for no class or for several, the first is row {line}: for \
+                     {ones}{undo}",
                     count(several),
                     count(entries.len())
                 ));

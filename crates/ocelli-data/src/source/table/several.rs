@@ -205,5 +205,12 @@ fn joined(
     all.notices = notices;
     let images = all.items.root.clone();
     items::list_unnamed(names, &images, &mut all);
-    Ok(Labelled { dataset: all, label_separator, groups, implied_split: None, unused_groups: unused })
+    Ok(Labelled {
+        dataset: all,
+        label_separator,
+        groups,
+        implied_split: None,
+        unused_split: None,
+        unused_groups: unused,
+    })
 }

@@ -5,6 +5,7 @@
 //! | `train.txt`, `TestImages.txt`, `val_list.csv` | a row for each image, with its name in some column |
 //! | `images.txt` and `train_test_split.txt` | number and name, and number and 1 for training, as CUB-200 has |
 //! | `list_eval_partition.csv` | name and 0, 1 or 2 for training, validation or testing, as CelebA has |
+//! | `splits.csv` | name and train, valid or test |
 //!
 //! Lists that name each image of the data set once give its split; without lists, so do the images' own names
 //! where each begins with its side, `train_00001.jpg`. Others are mentioned, and used where they
@@ -82,14 +83,18 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     let names = first.names(root);
     let use_it = format!("`ValidSplit::File` {}", first.files[0].display());
     if whole.iter().any(|lists| lists.sides != first.sides) {
-        data.notices.push(format!(
+        let notice = format!(
             "{} published splits lie beside the photos, and none is used; to use the first, {names}: {use_it}",
             count(whole.len())
-        ));
+        );
+        data.notices.push(notice.clone());
+        labelled.unused_split = Some(notice);
         return Vec::new();
     }
     if whole.is_empty() {
-        data.notices.push(format!("{names} {}", why_not(first, root, &data.items, &use_it)));
+        let notice = format!("{names} {}", why_not(first, root, &data.items, &use_it));
+        data.notices.push(notice.clone());
+        labelled.unused_split = Some(notice);
         return Vec::new();
     }
     let said = format!("the split is that of the lists {names}");
@@ -155,13 +160,22 @@ fn follow(labelled: &mut Labelled, split: Split, by: SplitBy, files: String, sai
     labelled.implied_split = Some(ImpliedSplit { by, files, notices: vec![said] });
 }
 
+/// The split of published lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSplit {
+    /// The images on each side.
+    pub split: Split,
+    /// The lists, for people.
+    pub files: String,
+}
+
 /// The split that a list says, and those that lie beside it and belong to it; `None` if the file is one that
 /// [`Split::write`] has written. Without a list of training images these are all that no list names; else images
 /// that no list names are in no part of the split.
 ///
 /// # Errors
 /// Where the file cannot be read, names no images, or contradicts the others.
-pub fn read_split(path: &Path, items: &Items) -> Result<Option<Split>, DataError> {
+pub fn read_split(path: &Path, items: &Items) -> Result<Option<ListedSplit>, DataError> {
     let text = std::fs::read(path).map_err(DataError::io("read", path))?;
     let is_written = text.split(|byte| matches!(byte, b'\r' | b'\n')).next() == Some(b"id,split");
     if is_written || !is_table(path) {
@@ -175,8 +189,12 @@ pub fn read_split(path: &Path, items: &Items) -> Result<Option<Split>, DataError
     let beside: Vec<PathBuf> = files(folder_of(path)).filter(|file| is_table(file)).collect();
     let of_path = |lists: &Lists| lists.files.iter().any(|file| file.file_name() == path.file_name());
     let mut groups = groups(&beside, items, &finder, 1).into_iter();
-    let Some(lists) = groups.find(of_path) else {
-        return wrong("names no images of the data set, or its name says no side of the split".to_owned());
+    let index: HashMap<&Path, usize> =
+        items.items.iter().enumerate().map(|(index, item)| (item.path.as_path(), index)).collect();
+    let lists = groups.find(of_path).or_else(|| by_partition(path, &finder, &index));
+    let Some(lists) = lists.filter(|lists| !lists.sides.is_empty()) else {
+        let detail = "names no images of the data set; or neither its name says a side of the split, nor a word in each row";
+        return wrong(detail.to_owned());
     };
     if let Some(item) = lists.twice {
         let id = &items[item].id;
@@ -196,7 +214,8 @@ pub fn read_split(path: &Path, items: &Items) -> Result<Option<Split>, DataError
     if split.train.is_empty() {
         return wrong("leaves no images to train on".to_owned());
     }
-    Ok(Some(split))
+    let root = if path.starts_with(&items.root) { &items.root } else { folder_of(path) };
+    Ok(Some(ListedSplit { split, files: lists.names(root) }))
 }
 
 fn finder_of(root: &Path, items: &Items) -> Finder {
@@ -235,6 +254,11 @@ fn is_list(path: &Path) -> bool {
 }
 
 fn is_partition(stem: &str) -> bool {
+    has_numbers(stem) || stem.contains("split") && side(stem).is_none()
+}
+
+/// Whether 0, 1 and 2 in a table of this name stand for training, validation and testing.
+fn has_numbers(stem: &str) -> bool {
     // `patition`, as RAF-DB has it.
     stem.contains("partition") || stem.contains("patition")
 }
@@ -275,7 +299,8 @@ fn groups(tables: &[PathBuf], items: &Items, finder: &Finder, sides: usize) -> V
     for file in tables {
         let stem = stem(file);
         if is_numbers(&stem) {
-            groups.extend(by_numbers(file, tables, finder, &index));
+            let numbers = by_numbers(file, tables, finder, &index);
+            groups.extend(numbers.or_else(|| by_partition(file, finder, &index)));
         } else if is_partition(&stem) {
             groups.extend(by_partition(file, finder, &index));
         } else if let Some((role, both)) = side(&stem) {
@@ -300,7 +325,8 @@ fn groups(tables: &[PathBuf], items: &Items, finder: &Finder, sides: usize) -> V
     groups.retain(|lists| {
         let roles = lists.roles();
         // A table of all images that is called `train` says nothing of a split.
-        !roles.is_empty() && (roles.len() >= sides || !roles.contains(&Role::Train))
+        let is_part = lists.sides.len() < items.len();
+        !roles.is_empty() && (roles.len() >= sides || !roles.contains(&Role::Train) || is_part)
     });
     groups
 }
@@ -374,8 +400,11 @@ fn found(
 ) -> Vec<Option<usize>> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let matches = finder.resolve(&names, None, &[folder_of(path).to_owned()]);
+    // `valid/1.jpg` is not `train/1.jpg`, where the photos of one side are all that is read.
+    let of_other_side =
+        |dropped: &str| dropped.rsplit('/').next().is_some_and(|folder| role::named_role(folder).is_some());
     let item = |found: Match| match found {
-        Match::Found(found) => index.get(found.path.as_path()).copied(),
+        Match::Found(found) if !of_other_side(&found.dropped) => index.get(found.path.as_path()).copied(),
         _ => None,
     };
     matches.into_iter().map(item).collect()
@@ -425,10 +454,11 @@ fn by_numbers(
 /// A column of 0, 1 and 2, or of words, beside the names.
 fn by_partition(path: &Path, finder: &Finder, index: &HashMap<&Path, usize>) -> Option<Lists> {
     let (sheet, names) = column(path, finder)?;
+    let numbers = has_numbers(&stem(path));
     let role = |cell: &str| match cell {
-        "0" => Some(Role::Train),
-        "1" => Some(Role::Valid),
-        "2" => Some(Role::Test),
+        "0" if numbers => Some(Role::Train),
+        "1" if numbers => Some(Role::Valid),
+        "2" if numbers => Some(Role::Test),
         words => role::said_role(words),
     };
     // A first row may name the columns.

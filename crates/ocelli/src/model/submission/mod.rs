@@ -49,6 +49,8 @@ pub struct Submitted {
     pub filled: Vec<Skipped>,
     /// Photos that are not in the sample.
     pub unnamed: usize,
+    /// Columns of the sample that are none of the model's classes; they hold 0, or what it is clipped to.
+    pub untrained: Vec<String>,
     /// The distance from 0 and 1 that probabilities are clipped to.
     pub clip: f64,
 }
@@ -95,7 +97,7 @@ impl Submission {
                 }
                 Err(error) => return Err(error),
             };
-            let cells = plan.cells(cells, &row, &chosen, &config.classes);
+            let cells = plan.cells(cells, &row, &chosen, &config.classes, at);
             table.write_record(cells).expect(in_memory);
             if progress(index + 1, total).is_break() {
                 return Err(Error::Stopped);
@@ -108,6 +110,7 @@ impl Submission {
             probabilities: !names_only,
             filled,
             unnamed: plan.unnamed,
+            untrained: plan.untrained,
             clip: at,
         })
     }

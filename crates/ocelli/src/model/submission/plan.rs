@@ -21,6 +21,8 @@ enum Content {
     Probability(usize),
     /// Whether the class is predicted: 0 or 1.
     Predicted(usize),
+    /// The least probability, since the model does not know the class.
+    Least,
     /// The names of the classes.
     Names,
     /// The index of the class; empty where there is none.
@@ -40,6 +42,8 @@ pub(super) struct Plan {
     pub(super) unnamed: usize,
     /// What the columns contain, for people.
     pub(super) columns: String,
+    /// See [`Submitted::untrained`](super::Submitted::untrained).
+    pub(super) untrained: Vec<String>,
 }
 
 impl Plan {
@@ -69,19 +73,21 @@ impl Plan {
         self.contents.iter().all(|content| !matches!(content, Content::Probability(_)))
     }
 
-    /// One row, from the sample's cells and a photo's probabilities and predicted classes.
+    /// One row, from the sample's cells, a photo's probabilities and predicted classes, and the least probability.
     pub(super) fn cells(
         &self,
         sample: &[String],
         row: &[f32],
         predicted: &[usize],
         classes: &[String],
+        least: f64,
     ) -> Vec<String> {
         let names = || predicted.iter().map(|&class| classes[class].as_str()).collect::<Vec<_>>();
         let cell = |(content, cell): (&Content, &String)| match content {
             Content::Sample => cell.clone(),
             Content::Probability(class) => row[*class].to_string(),
             Content::Predicted(class) => u8::from(predicted.contains(class)).to_string(),
+            Content::Least => (least as f32).to_string(),
             Content::Names => names().join(&self.separator),
             Content::Index => predicted.first().map(usize::to_string).unwrap_or_default(),
         };
@@ -136,11 +142,13 @@ impl<'a> Sample<'a> {
         let (id, paths) = self.find_photos(test, &photos)?;
         let separator = separator_of(&self.rows, self.config);
         let (contents, columns) = self.contents(id)?;
+        let unknown = |index: &usize| contents[*index] == Content::Least;
+        let untrained = (0..contents.len()).filter(unknown).map(|index| self.header[index].clone()).collect();
         let named: BTreeSet<&PathBuf> = paths.iter().collect();
         let unnamed = photos.iter().filter(|photo| !named.contains(photo)).count();
         let rows = self.rows.into_iter().map(|row| row.cells).zip(paths).collect();
         let (delimiter, header) = (self.delimiter, self.header);
-        Ok(Plan { delimiter, header, rows, contents, separator, unnamed, columns })
+        Ok(Plan { delimiter, header, rows, contents, separator, unnamed, columns, untrained })
     }
 
     /// Finds the column of ids, and the photo of each row.
@@ -226,18 +234,23 @@ impl<'a> Sample<'a> {
         }
         let foreign = named.iter().find(|(_, class)| class.is_none());
         let missing = (0..classes.len()).find(|&class| !named.iter().any(|(_, named)| *named == Some(class)));
+        let known = named.iter().filter(|(_, class)| class.is_some()).count();
         let reason = match (foreign, missing) {
-            (Some((column, _)), _) => {
+            // One of the two may be misspelt.
+            (Some((column, _)), Some(_)) => {
                 format!("its column \"{}\" is none of the model's classes", self.header[*column])
             }
             (None, Some(class)) => format!("it has no column for the model's class \"{}\"", classes[class]),
-            (None, None) if named.len() > classes.len() => "it has a column twice".to_owned(),
-            (None, None) => {
+            (_, None) if known > classes.len() => "it has a column twice".to_owned(),
+            (_, None) => {
                 let labels = self.values == Some(Values::Labels);
-                let content = if labels { Content::Predicted } else { Content::Probability };
-                for (column, class) in named.into_iter().filter_map(|(column, class)| Some((column, class?)))
-                {
-                    contents[column] = content(class);
+                for (column, class) in named {
+                    contents[column] = match class {
+                        Some(class) if labels => Content::Predicted(class),
+                        Some(class) => Content::Probability(class),
+                        // A class of the competition of which no photo was trained on.
+                        None => Content::Least,
+                    };
                 }
                 let what = if labels { "0 or 1 for" } else { "probabilities of" };
                 return Ok((contents, format!("{what} {} classes", classes.len())));
@@ -350,6 +363,7 @@ fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Pl
         separator: String::new(),
         unnamed: 0,
         columns: format!("probabilities of {classes} classes{said}"),
+        untrained: Vec::new(),
     }
 }
 

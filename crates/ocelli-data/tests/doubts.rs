@@ -1,0 +1,553 @@
+//! What could be read in two ways: folders in folders, names of several files, cells of several words, columns of 0 and
+//! 1. It is read in the right one, or refused with the way out.
+
+mod common;
+
+use std::path::Path;
+
+use common::{png, write};
+use ocelli_data::source::folder::{self, FolderOptions};
+use ocelli_data::source::table::{self, Column, Labelled, TableOptions, Tables, read_folder};
+use ocelli_data::{Classes, DataError, Dataset, Task};
+use tempfile::TempDir;
+
+fn place(photos: &[String]) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (number, path) in (0..).zip(photos) {
+        write(root.path(), path, png(number));
+    }
+    root
+}
+
+fn counts(data: &Dataset) -> Vec<(String, usize)> {
+    let classes = data.items.classes.names().iter().cloned();
+    let counts = data.items.class_counts(&(0..data.items.len()).collect::<Vec<_>>());
+    classes.zip(counts).collect()
+}
+
+fn table_of(rows: usize, header: &str, row: impl Fn(usize) -> String) -> (TempDir, String) {
+    let photos: Vec<String> = (0..rows).map(|number| format!("{number:03}.png")).collect();
+    let lines = (0..rows).map(|number| format!("{number:03}.png,{}\n", row(number)));
+    (place(&photos), format!("{header}\n{}", lines.collect::<String>()))
+}
+
+fn read_table(root: &Path, text: &str, options: &TableOptions) -> Result<Labelled, DataError> {
+    write(root, "labels.csv", text);
+    table::read(root.join("labels.csv"), options)
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(read: Result<T, DataError>, parts: &[&str]) {
+    let error = read.unwrap_err().to_string();
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in: {error}");
+    }
+}
+
+#[track_caller]
+fn noticed(data: &Dataset, parts: &[&str]) {
+    let all = data.notices.join("\n");
+    for part in parts {
+        assert!(all.contains(part), "{part:?} is not in: {all}");
+    }
+}
+
+#[test]
+fn folders_of_first_letters_are_no_classes() {
+    let scenes = [
+        "a/abbey",
+        "a/airport_terminal",
+        "b/bakery/shop",
+        "b/bedroom",
+        "c/church/indoor",
+        "c/church/outdoor",
+    ];
+    let photos = |prefix: &str| -> Vec<String> {
+        scenes.iter().flat_map(|scene| (0..2).map(move |n| format!("{prefix}{scene}/sun_{n}.png"))).collect()
+    };
+    let classes = ["abbey", "airport_terminal", "bakery/shop", "bedroom", "church/indoor", "church/outdoor"];
+    let expected: Vec<(String, usize)> = classes.iter().map(|class| ((*class).to_owned(), 2)).collect();
+    let root = place(&photos(""));
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(counts(&data), expected);
+    noticed(&data, &["first letters", "a/abbey is \"abbey\""]);
+    // Wrapped in a folder, in those of a split, and for a model's classes.
+    assert_eq!(counts(&folder::read(place(&photos("SUN397/")).path()).unwrap()), expected);
+    let mut split = photos("train/");
+    split.extend(photos("val/"));
+    let root = place(&split);
+    let data = folder::read(root.path()).unwrap();
+    let sides = data.split.as_ref().map(|split| (split.train.len(), split.valid.len()));
+    assert_eq!((counts(&data).len(), sides), (6, Some((12, 12))));
+    let known = folder::read_known(root.path(), &Classes::new(classes)).unwrap();
+    assert_eq!(counts(&known).len(), 6);
+    // Images in a class's folder and in a folder inside of it are of that class.
+    let mut more = photos("");
+    more.push("a/abbey/old/1.png".to_owned());
+    assert_eq!(counts(&folder::read(place(&more).path()).unwrap())[0], ("abbey".to_owned(), 3));
+    // Letters that are classes: images directly in them, or folders called otherwise.
+    for photos in
+        [&["a/1.png", "a/2.png", "b/1.png"][..], &["a/x/1.png", "a/y/1.png", "b/u/1.png", "b/v/1.png"]]
+    {
+        let photos: Vec<String> = photos.iter().map(|path| (*path).to_owned()).collect();
+        let data = folder::look(place(&photos).path()).unwrap().0;
+        assert_eq!(data.items.classes.names(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn levels_of_a_taxonomy_are_asked_about() {
+    let species = [
+        "Animalia/Chordata/Aves/Corvidae/corvus_corax",
+        "Animalia/Chordata/Aves/Paridae/parus_major",
+        "Animalia/Chordata/Mammalia/Felidae/felis_catus",
+        "Animalia/Arthropoda/Insecta/Apidae/apis_mellifera",
+        "Plantae/Tracheophyta/Magnoliopsida/Fagaceae/quercus_robur",
+        "Plantae/Tracheophyta/Magnoliopsida/Rosaceae/rosa_canina",
+    ];
+    let photos: Vec<String> = species.iter().map(|path| format!("{path}/1.png")).collect();
+    let root = place(&photos);
+    let parts = ["Animalia, Plantae", "6 folders", "not clear", "`class_folders`", "`from_csv`"];
+    refused(folder::read(root.path()).map(|data| counts(&data)), &parts);
+    let outermost = FolderOptions { outermost: true, ..FolderOptions::default() };
+    // As the flag does where names may be those of a split.
+    for classes in [["control", "test"], ["invalid", "valid"]] {
+        let photos: Vec<String> = (0..4).map(|n| format!("{}/{n}.png", classes[n % 2])).collect();
+        let root = place(&photos);
+        refused(folder::read(root.path()).map(|data| counts(&data)), &["`class_folders`"]);
+        assert_eq!(outermost.read(root.path()).unwrap().items.classes.names(), classes);
+    }
+    assert_eq!(outermost.read(root.path()).unwrap().items.classes.names(), ["Animalia", "Plantae"]);
+    // As iNaturalist's contests had them.
+    let of = |kind: &str| (0..4).map(|n| format!("{kind}/{kind}{n}00/1.png")).collect::<Vec<_>>();
+    refused(
+        folder::read(place(&[of("Aves"), of("Insecta")].concat()).path()).map(|data| counts(&data)),
+        &["Aves, Insecta", "8 folders"],
+    );
+    // Years, months and days inside of classes are nothing of the kind, nor are patients.
+    let dated = |kind: &str| format!("{kind}/2019/05/12/{kind}.png");
+    let patient = |kind: &str, n: usize| format!("{kind}/{kind}_patient{n}/1.png");
+    for photos in [
+        vec![dated("cats"), dated("dogs")],
+        (0..8).map(|n| patient(["benign", "malignant"][n % 2], n)).collect(),
+    ] {
+        folder::read(place(&photos).path()).unwrap();
+    }
+}
+
+/// One photo that is missing left its mask as the only file of that name, and all others followed it.
+#[test]
+fn a_name_of_several_files_is_decided_by_many_names_of_one() {
+    let both = |photos: std::ops::Range<usize>, maps: std::ops::Range<usize>| {
+        let of = |folder: &str, range: std::ops::Range<usize>| {
+            range.map(|n| format!("{folder}/{n:03}.png")).collect::<Vec<_>>()
+        };
+        place(&[of("images", photos), of("heatmaps", maps)].concat())
+    };
+    let rows = |count: usize| -> String {
+        let row = |n: usize| format!("{n:03},{}\n", ["cat", "dog"][n % 2]);
+        format!("filename,label\n{}", (0..count).map(row).collect::<String>())
+    };
+    let root = both(1..20, 0..20);
+    refused(read_table(root.path(), &rows(20), &TableOptions::default()), &["could be"]);
+    // Where most photos have no map, it is a photo that is meant.
+    let root = both(0..20, 17..20);
+    let data = read_table(root.path(), &rows(20), &TableOptions::default()).unwrap().dataset;
+    assert!(data.items.items.iter().all(|item| item.path.to_str().unwrap().contains("/images/")));
+}
+
+#[test]
+fn names_with_a_word_in_common_are_single_labels() {
+    let whole = |header: &str, names: &[&str]| {
+        let (root, text) = table_of(60, header, |row| format!("\"{}\"", names[row % names.len()]));
+        read_table(root.path(), &text, &TableOptions::default()).unwrap()
+    };
+    for (header, names) in [
+        (
+            "file,model",
+            &["Audi A4", "Audi A3", "BMW 3 Series", "BMW 5 Series", "Audi A4 Avant", "VW Golf"][..],
+        ),
+        (
+            "file,diagnosis",
+            &["mild dysplasia", "severe dysplasia", "mild inflammation", "severe inflammation", "normal"],
+        ),
+        ("file,breed", &["black cat", "white cat", "black dog", "white dog", "cat"]),
+        ("file,fruit", &["apple", "green apple", "red apple", "pear", "green pear", "red pear"]),
+        ("file,direction", &["left", "right", "left turn", "right turn", "turn"]),
+        ("file,city", &["Paris, France", "Lyon, France", "Paris, Texas", "Austin, Texas"]),
+    ] {
+        let read = whole(header, names);
+        assert_eq!((read.dataset.items.task, counts(&read.dataset).len()), (Task::SingleLabel, names.len()));
+        noticed(&read.dataset, &["read as single-label"]);
+    }
+    // What could be labels after all says how.
+    noticed(
+        &whole("file,breed", &["black cat", "white cat", "cat", "black dog", "white dog"]).dataset,
+        &["`label_separator`"],
+    );
+    // Labels: numbers, alone in some cells, in many combinations, or in a column that is called so.
+    for (header, sets) in [
+        ("file,label", &["cat", "dog", "cat, dog", "bird"][..]),
+        ("file,target", &["7", "7 12", "12 3", "3"]),
+        ("file,label", &["a b", "a c", "b c", "a b c", "a d", "b d", "c d", "a b d"]),
+        ("file,tags", &["haze primary", "clear primary", "clear primary road", "haze primary road"]),
+    ] {
+        let read = whole(header, sets);
+        assert_eq!(read.dataset.items.task, Task::MultiLabel, "{header}");
+    }
+    noticed(&whole("file,label", &["cat", "dog", "cat, dog"]).dataset, &["`task` single-label"]);
+}
+
+/// With a row for each label, the advice to let images have several must not cut their names.
+#[test]
+fn a_row_for_each_label_is_a_label_in_each_row() {
+    let labels = ["No finding", "Aortic enlargement", "Nodule", "Pleural effusion"];
+    let mut text = "file,class_name\n".to_owned();
+    for row in 0..12 {
+        text += &format!("{:03}.png,{}\n{:03}.png,{}\n", row, labels[row % 4], row, labels[(row + 1) % 4]);
+    }
+    let root = place(&(0..12).map(|n| format!("{n:03}.png")).collect::<Vec<_>>());
+    let options = TableOptions { task: Some(Task::MultiLabel), ..TableOptions::default() };
+    let read = read_table(root.path(), &text, &options).unwrap();
+    let mut expected = labels;
+    expected.sort_unstable();
+    assert_eq!(read.dataset.items.classes.names(), expected);
+}
+
+/// A column `valid` may say which photos are sound, and `test` how a test turned out.
+#[test]
+fn a_column_that_would_hold_out_half_of_the_photos_is_asked_about() {
+    for (column, role, ones) in [("valid", "validation", 16), ("test", "test", 10)] {
+        let header = format!("filename,label,{column}");
+        let row = |n: usize| format!("{},{}", ["cat", "dog"][n % 2], u8::from(n < ones));
+        let (root, text) = table_of(20, &header, row);
+        let read = |split: Option<&str>| {
+            let split_column = split.map(|name| Column::Name(name.to_owned()));
+            let labels = vec![Column::Name("label".to_owned())];
+            let options = TableOptions { split_column, label_columns: labels, ..TableOptions::default() };
+            read_table(root.path(), &text, &options).map(|read| read.dataset.split)
+        };
+        let ways = [format!("`split_column` {column}"), "`split_column` none".to_owned()];
+        refused(read(None), &[&format!("\"{column}\""), role, &ways[0], &ways[1]]);
+        assert_eq!(read(Some("none")).unwrap(), None);
+        assert_eq!(read(Some(column)).unwrap().map(|split| split.train.len()), Some(20 - ones));
+    }
+    let few = |n: usize| format!("{},{}", ["cat", "dog"][n % 2], u8::from(n < 5));
+    let (root, text) = table_of(20, "filename,label,valid", few);
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert_eq!(data.split.map(|split| split.valid.len()), Some(5));
+}
+
+#[test]
+fn tables_of_the_sides_may_have_any_name_in_common() {
+    let photos = |side: &str, count: usize| (0..count).map(|n| format!("{side}/{n}.png")).collect::<Vec<_>>();
+    let root = place(&[photos("train", 8), photos("val", 4)].concat());
+    for (side, count) in [("train", 8), ("val", 4)] {
+        let rows = (0..count).map(|n| format!("{side}/{n}.png,{},{}\n", n * 7 + 20, ["A", "B"][n % 2]));
+        let text = format!("file,age,race\n{}", rows.collect::<String>());
+        write(root.path(), &format!("fairface_label_{side}.csv"), text);
+    }
+    let options = |columns: &[&str]| TableOptions {
+        label_columns: columns.iter().map(|name| Column::Name((*name).to_owned())).collect(),
+        ..TableOptions::default()
+    };
+    refused(table::read(root.path(), &options(&[])), &["age, race", "`label_columns`"]);
+    let data = table::read(root.path(), &options(&["race"])).unwrap().dataset;
+    let split = data.split.as_ref().unwrap();
+    assert_eq!((split.train.len(), split.valid.len()), (8, 4));
+    // A table whose name says more plainly that it has the labels has those of all.
+    write(root.path(), "labels.csv", "file,race\ntrain/0.png,A\nval/0.png,B\n");
+    assert!(Tables::of(root.path()).one(root.path()).unwrap().ends_with("labels.csv"));
+}
+
+/// ImageNet's folders are numbers of WordNet, which no column of a table beside them needs to explain.
+#[test]
+fn wordnet_numbers_are_classes() {
+    let synsets = ["n01440764", "n02102040", "n02979186"];
+    let photos: Vec<String> = ["train", "val"]
+        .iter()
+        .flat_map(|side| synsets.iter().map(move |class| format!("{side}/{class}/{class}_{side}.png")))
+        .collect();
+    let root = place(&photos);
+    let rows = photos.iter().map(|path| {
+        let class = path.split('/').nth(1).unwrap();
+        format!("{path},{class},{class},{}\n", path.starts_with("val"))
+    });
+    let text = format!("path,noisy_labels_0,noisy_labels_1,is_valid\n{}", rows.collect::<String>());
+    write(root.path(), "noisy.csv", text);
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    assert_eq!(
+        (read.by_table, read.labelled.dataset.items.classes.names()),
+        (false, &synsets.map(String::from)[..])
+    );
+    noticed(&read.labelled.dataset, &["noisy.csv", "not read"]);
+}
+
+#[test]
+fn masks_that_a_table_names_are_not_listed_as_left_out() {
+    let photos: Vec<String> =
+        (0..6).flat_map(|n| [format!("images/{n}.png"), format!("masks/{n}.png")]).collect();
+    let root = place(&photos);
+    let rows = photos.iter().map(|path| format!("{path},{}\n", &path[..path.find('/').unwrap()]));
+    let text = format!("file,kind\n{}", rows.collect::<String>());
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert_eq!(data.items.len(), 12);
+    assert_eq!(data.skipped, []);
+    // Of those that it does not name, each is.
+    let few: String = text.lines().take(8).map(|line| format!("{line}\n")).collect();
+    let data = read_table(root.path(), &few, &TableOptions::default()).unwrap().dataset;
+    assert_eq!((data.items.len(), data.skipped.len()), (7, 5));
+}
+
+/// A table in a folder of its own, whose column of labels has no usual name: CBIS-DDSM's folders are studies.
+#[test]
+fn folders_of_few_photos_beside_a_table_that_names_them_are_asked_about() {
+    let studies = |folders: usize, each: usize| {
+        let photos: Vec<String> = (0..folders)
+            .flat_map(|study| (1..=each).map(move |n| format!("jpeg/{study:03}/{n}-1.png")))
+            .collect();
+        let root = place(&photos);
+        let rows = photos
+            .iter()
+            .enumerate()
+            .map(|(n, path)| format!("P_{:05},{path},{},{}\n", n / 2, n % 5, ["BENIGN", "MALIGNANT"][n % 2]));
+        let text = format!("patient_id,image file path,subtlety,pathology\n{}", rows.collect::<String>());
+        write(root.path(), "csv/mass.csv", text);
+        root
+    };
+    let read = |root: &TempDir| {
+        read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root))
+            .map(|read| read.labelled.dataset)
+    };
+    refused(
+        read(&studies(20, 2)),
+        &["20 folders", "40 photos", "csv/mass.csv", "pathology", "`class_folders`"],
+    );
+    // Folders with more are taken for classes, and the table is named.
+    noticed(
+        &read(&studies(3, 8)).unwrap(),
+        &["csv/mass.csv", "24 of the photos", "is not read", "`from_csv`"],
+    );
+}
+
+/// Camera names come again in other folders: a photo of a folder that is not here is missing.
+#[test]
+fn rows_of_a_folder_that_is_not_here_are_not_given_other_photos() {
+    let root = place(&(0..20).map(|n| format!("2021-05/IMG_{n:04}.png")).collect::<Vec<_>>());
+    let row = |n: usize| {
+        let folder = if n < 18 { "2021-05" } else { "2020-01" };
+        format!("{folder}/IMG_{n:04}.png,{}\n", ["cat", "dog"][n % 2])
+    };
+    let text = format!("file,label\n{}", (0..20).map(row).collect::<String>());
+    let read = read_table(root.path(), &text, &TableOptions::default()).unwrap();
+    assert_eq!(read.dataset.items.len(), 18);
+    let reasons: Vec<String> =
+        read.dataset.skipped.iter().map(|skipped| skipped.reason.to_string()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("2020-01 is not here")), "{reasons:?}");
+    // Where no row's folder is here, the table is from elsewhere.
+    let text = text.replace("2020-01/", "/kaggle/input/").replace("2021-05/", "/kaggle/input/");
+    assert_eq!(read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset.items.len(), 20);
+}
+
+#[test]
+fn a_folder_that_holds_all_others_once_more_is_left_out() {
+    let mut photos: Vec<String> =
+        ["no", "yes"].iter().flat_map(|class| (0..3).map(move |n| format!("{class}/{n}.png"))).collect();
+    let root = place(&photos);
+    for path in &photos {
+        write(root.path(), &format!("brain/{path}"), std::fs::read(root.path().join(path)).unwrap());
+    }
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(counts(&data), [("no".to_owned(), 3), ("yes".to_owned(), 3)]);
+    noticed(&data, &["brain", "once more (6 images)", "left out"]);
+    // Other photos under the same names are asked about.
+    photos.extend((0..3).map(|n| format!("brain/no/{n}x.png")));
+    refused(folder::read(place(&photos).path()).map(|data| counts(&data)), &["brain/no"]);
+}
+
+#[test]
+fn a_table_of_names_and_sides_gives_the_split() {
+    let photos: Vec<String> =
+        ["cat", "dog"].iter().flat_map(|class| (0..6).map(move |n| format!("{class}/{n}.png"))).collect();
+    let root = place(&photos);
+    let side = |n: usize| ["train", "train", "train", "train", "val", "test"][n % 6];
+    let rows = photos.iter().enumerate().map(|(n, path)| format!("{path},{}\n", side(n)));
+    let text = format!("file,split\n{}", rows.collect::<String>());
+    write(root.path(), "splits.csv", &text);
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    let split = read.labelled.dataset.split.as_ref().unwrap();
+    assert_eq!((split.train.len(), split.valid.len(), split.test.len()), (8, 2, 2));
+    // One of any name, where it is given.
+    std::fs::rename(root.path().join("splits.csv"), root.path().join("mine.csv")).unwrap();
+    let items = &read.labelled.dataset.items;
+    let listed = table::read_split(&root.path().join("mine.csv"), items).unwrap().unwrap();
+    assert_eq!((listed.split.valid.len(), &*listed.files), (2, "mine.csv"));
+    // A list of the photos to train on alone is named, too.
+    std::fs::remove_file(root.path().join("mine.csv")).unwrap();
+    write(root.path(), "train.txt", "cat/0.png\ncat/1.png\ndog/0.png\ndog/1.png\n");
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    noticed(&read.labelled.dataset, &["train.txt names 4 of 12 photos", "not used as the split"]);
+}
+
+#[test]
+fn judgements_and_slips_are_no_classes() {
+    let options = TableOptions::default();
+    for (header, row) in [
+        (
+            "filename,y_true,y_pred",
+            (|n| format!("{},{}", n % 2, (n + usize::from(n == 3)) % 2)) as fn(usize) -> String,
+        ),
+        ("filename,first,second", |n| format!("{},{}", n % 2, n % 2)),
+    ] {
+        let (root, text) = table_of(40, header, row);
+        refused(read_table(root.path(), &text, &options), &["which of them holds the labels is not clear"]);
+    }
+    // One row of many makes images have several labels: that is said loudly.
+    let one_hot = |n: usize| match n {
+        77 => "1,1,0".to_owned(),
+        _ => ["1,0,0", "0,1,0", "0,0,1"][n % 3].to_owned(),
+    };
+    let (root, text) = table_of(120, "filename,ant,bee,fly", one_hot);
+    let data = read_table(root.path(), &text, &options).unwrap().dataset;
+    noticed(&data, &["warning: read as multi-label: 1 of 120 rows", "`task` single-label"]);
+    let cell =
+        |n: usize| if n == 77 { "ant;bee".to_owned() } else { ["ant", "bee", "fly"][n % 3].to_owned() };
+    let (root, text) = table_of(120, "filename,label", cell);
+    let data = read_table(root.path(), &text, &options).unwrap().dataset;
+    noticed(&data, &["warning: read as multi-label", "1 of 120 rows"]);
+}
+
+#[test]
+fn tables_beside_folders_are_not_passed_over() {
+    // A label for each folder.
+    let scans: Vec<String> =
+        (0..10).flat_map(|n| [format!("scan{n}/0.png"), format!("scan{n}/1.png")]).collect();
+    let root = place(&scans);
+    let rows = (0..10).map(|n| format!("scan{n},{}\n", ["cat", "dog"][n % 2]));
+    write(root.path(), "labels.csv", format!("folder,label\n{}", rows.collect::<String>()));
+    let read = |root: &TempDir| {
+        read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap().labelled
+    };
+    noticed(&read(&root).dataset, &["warning: labels.csv", "a label for each folder", "\"cat\" for scan0"]);
+    // Patients, beside classes that the folders say.
+    let photos: Vec<String> = (0..12).map(|n| format!("{}/{n}.png", ["sick", "well"][n / 6])).collect();
+    let root = place(&photos);
+    let rows = photos.iter().enumerate().map(|(n, path)| format!("{path},P{},{}\n", n / 3, 30 + n));
+    write(root.path(), "metadata.csv", format!("file,patient_id,age\n{}", rows.collect::<String>()));
+    let unused = read(&root).unused_groups.unwrap();
+    assert_eq!((&*unused.column, unused.groups.iter().flatten().count()), ("patient_id", 12));
+    // Folders of a phone, and years.
+    for folders in [["100APPLE", "101APPLE"], ["2019", "2020"]] {
+        let photos: Vec<String> =
+            folders.iter().flat_map(|folder| (0..2).map(move |n| format!("{folder}/{n}.png"))).collect();
+        noticed(&read(&place(&photos)).dataset, &["warning: the folders", "parts of one collection"]);
+    }
+}
+
+/// A name decides between tables that name the photos, and no others.
+#[test]
+fn of_several_tables_the_one_that_names_the_photos_is_read() {
+    let photos: Vec<String> = (0..20).map(|n| format!("images/{n:03}.png")).collect();
+    let rows = |count: usize, label: &dyn Fn(usize) -> &'static str| -> String {
+        (0..count).map(|n| format!("{n:03}.png,{}\n", label(n))).collect()
+    };
+    let kind = |n: usize| ["cat", "dog"][n % 2];
+    let camera = |n: usize| ["Canon", "Nikon"][usize::from(n.is_multiple_of(3))];
+    let read = |root: &TempDir| {
+        read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root))
+            .map(|read| counts(&read.labelled.dataset))
+    };
+    let both = [("cat".to_owned(), 10), ("dog".to_owned(), 10)];
+    // An old beginning, and names of classes, beside the table of all photos.
+    for (name, text) in [
+        ("labels.csv", format!("file,label\n{}", rows(4, &kind))),
+        ("labels.csv", "label,name\n0,cat\n1,dog\n".to_owned()),
+    ] {
+        let root = place(&photos);
+        write(root.path(), name, text);
+        write(root.path(), "annotations_all.csv", format!("file,kind\n{}", rows(20, &kind)));
+        assert_eq!(read(&root).unwrap(), both);
+    }
+    // Two tables of all photos: `metadata` says little of what a column `camera` is for.
+    let root = place(&photos);
+    write(root.path(), "metadata.csv", format!("id,camera\n{}", rows(20, &camera)));
+    write(root.path(), "species.csv", format!("id,species\n{}", rows(20, &kind)));
+    refused(read(&root), &["metadata.csv, species.csv", "say which"]);
+    write(root.path(), "metadata.csv", format!("id,label\n{}", rows(20, &kind)));
+    assert_eq!(read(&root).unwrap(), both);
+}
+
+#[test]
+fn checksums_of_photos_are_no_labels() {
+    let photos: Vec<String> = (0..12).map(|n| format!("{}/{n}.png", ["a", "b"][n % 2])).collect();
+    let root = place(&photos);
+    let sums = photos.iter().enumerate().map(|(n, path)| format!("{:032x}  {path}\n", n * 7919));
+    write(root.path(), "md5sums.txt", sums.collect::<String>());
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    assert_eq!((read.by_table, counts(&read.labelled.dataset).len()), (false, 2));
+}
+
+#[test]
+fn photos_that_are_not_here_yet_are_lost_and_copies_are_none() {
+    let mut photos: Vec<String> =
+        ["a", "b"].iter().flat_map(|class| (0..6).map(move |n| format!("{class}/{n}.png"))).collect();
+    photos.extend(["a/7.jpg.crdownload", "a/8.JPG~", "b/9.png.bak"].map(str::to_owned));
+    let root = place(&photos);
+    (0..3).for_each(|n| write(root.path(), &format!("a/.IMG_{n}.jpg.icloud"), "bplist00"));
+    (0..3).for_each(|n| write(root.path(), &format!("c/.IMG_{n}.jpg.icloud"), "bplist00"));
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(counts(&data)[..2], [("a".to_owned(), 6), ("b".to_owned(), 6)]);
+    let losses: Vec<(&str, usize)> =
+        data.losses.iter().map(|loss| (loss.class.as_str(), loss.lost.len())).collect();
+    assert_eq!(losses, [("a", 4), ("c", 3)]);
+    let reasons: Vec<String> = data.skipped.iter().map(|skipped| skipped.reason.to_string()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("iCloud")), "{reasons:?}");
+}
+
+#[test]
+fn masks_are_known_by_what_is_before_the_photos_name_too() {
+    for mask in ["mask_{}", "gt-{}", "{}_label", "{}_roi"] {
+        let photos: Vec<String> = (0..12)
+            .flat_map(|n| {
+                let (class, name) = (["a", "b"][n % 2], format!("scan{n}"));
+                [format!("{class}/{name}.png"), format!("{class}/{}.png", mask.replace("{}", &name))]
+            })
+            .collect();
+        let data = folder::read(place(&photos).path()).unwrap();
+        assert_eq!(counts(&data), [("a".to_owned(), 6), ("b".to_owned(), 6)], "{mask}");
+    }
+}
+
+/// Put together, every image would have every label.
+#[test]
+fn probabilities_of_labels_are_no_labels() {
+    let photos: Vec<String> = (0..8).map(|n| format!("{n}.png")).collect();
+    let rows = (0..8).flat_map(|n| {
+        ["cat", "dog"].map(|class| format!("{n}.png,{class},{}\n", if class == "cat" { 0.8 } else { 0.2 }))
+    });
+    let text = format!("image,class,probability\n{}", rows.collect::<String>());
+    refused(
+        read_table(place(&photos).path(), &text, &TableOptions::default()),
+        &["a row for each label", "\"probability\"", "the surest row"],
+    );
+}
+
+/// The tables of the sides name photos that lie in the folders of the sides, under the same numbers: Stanford Cars.
+#[test]
+fn tables_of_the_sides_name_photos_in_the_folders_of_the_sides() {
+    let of = |side: &str, count: usize| {
+        (0..count).map(|n| format!("cars_{side}/cars_{side}/{n:05}.png")).collect::<Vec<_>>()
+    };
+    let root = place(&[of("train", 8), of("test", 4)].concat());
+    for (side, count) in [("train", 8), ("test", 4)] {
+        let rows = (0..count).map(|n| format!("{n:05}.png,{}\n", ["Audi", "BMW"][n % 2]));
+        write(
+            root.path(),
+            &format!("cars_{side}_annos.csv"),
+            format!("fname,class\n{}", rows.collect::<String>()),
+        );
+    }
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    let split = read.labelled.dataset.split.as_ref().unwrap();
+    assert_eq!((split.train.len(), split.test.len()), (8, 4));
+}
