@@ -5,7 +5,7 @@ benches/processes.py scale OCELLI PHOTOS            one process of two threads a
 benches/processes.py torch OCELLI PHOTOS PYTHON     two processes of one thread, and PyTorch's DistributedDataParallel (gloo)
                                                     with as many, on the same network, image size and batch; PYTHON has
                                                     torch, torchvision and timm
-benches/processes.py plan OCELLI PHOTOS             two and four processes on the loopback interface, beside the plan
+benches/processes.py plan OCELLI PHOTOS             one, two and four processes on the loopback interface, beside the plan
 benches/processes.py network OCELLI PHOTOS          two processes in network namespaces, whose rates are set by tc, beside
                                                     the plan; as root. Where the kernel has no netem, the latency is that
                                                     of a relay between them
@@ -158,7 +158,7 @@ def compared(options, arch, processes, label, measure, network, latency):
 
 def loopback(options):
     for arch in options.arch:
-        for processes in (2, 4):
+        for processes in (1, 2, 4):
             compared(options, arch, processes, "loopback", lambda: train(options, arch, processes, 1), "1000T", "0.02ms")
 
 
@@ -204,29 +204,32 @@ def run(*command):
 
 def network(options):
     spaces = [f"ocelli{rank}" for rank in (0, 1)]
-    for rate, (delay, latency) in [(rate, time) for rate in ("1G", "10G") for time in ((0.0001, "0.1ms"), (0.001, "1ms"))]:
+    kinds = [(rate, *time) for rate in ("1G", "10G") for time in ((0.0001, "0.1ms"), (0.001, "1ms"))]
+    for number, (rate, delay, latency) in enumerate(kinds):
         for space in spaces:
             subprocess.run(["ip", "netns", "del", space], stderr=subprocess.DEVNULL)
         for rank, space in enumerate(spaces):
             run("ip", "netns", "add", space)
-            run("ip", "link", "add", f"oc{rank}", "type", "veth", "peer", "name", "net0", "netns", space)
-            run("ip", "address", "add", f"10.77.{rank}.1/24", "dev", f"oc{rank}")
-            run("ip", "link", "set", f"oc{rank}", "up")
+            # A name of its own: the last one is gone only some time after its namespace.
+            outside = f"ocelli{number}-{rank}"
+            run("ip", "link", "add", outside, "type", "veth", "peer", "name", "net0", "netns", space)
+            run("ip", "address", "add", f"10.77.{2 * number + rank}.1/24", "dev", outside)
+            run("ip", "link", "set", outside, "up")
             inside = ["ip", "netns", "exec", space]
-            run(*inside, "ip", "address", "add", f"10.77.{rank}.2/24", "dev", "net0")
+            run(*inside, "ip", "address", "add", f"10.77.{2 * number + rank}.2/24", "dev", "net0")
             run(*inside, "ip", "link", "set", "net0", "up")
             run(*inside, "ip", "link", "set", "lo", "up")
-            run(*inside, "ip", "route", "add", "default", "via", f"10.77.{rank}.1")
+            run(*inside, "ip", "route", "add", "default", "via", f"10.77.{2 * number + rank}.1")
             limit = ["root", "tbf", "rate", f"{rate}bit", "burst", "1m" if rate == "1G" else "8m", "latency", "20ms"]
-            run("tc", "qdisc", "add", "dev", f"oc{rank}", *limit)
+            run("tc", "qdisc", "add", "dev", outside, *limit)
             run(*inside, "tc", "qdisc", "add", "dev", "net0", *limit)
         port = free_port()
-        relaying = subprocess.Popen([sys.executable, __file__, "relay", str(port), "10.77.0.2", "4000", str(delay)])
+        relaying = subprocess.Popen([sys.executable, __file__, "relay", str(port), f"10.77.{2 * number}.2", "4000", str(delay)])
         prefixes = [["ip", "netns", "exec", space] for space in spaces]
         label = f"{rate}bit/s, {2000 * delay:g} ms there and back"
 
         def measure():
-            return train(options, arch, 2, 1, prefixes, "10.77.0.2:4000", f"10.77.1.1:{port}")
+            return train(options, arch, 2, 1, prefixes, f"10.77.{2 * number}.2:4000", f"10.77.{2 * number + 1}.1:{port}")
 
         try:
             for arch in options.arch:

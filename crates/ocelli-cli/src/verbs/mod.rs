@@ -150,7 +150,7 @@ pub fn command() -> Command {
 
 /// The command without the flags that it knows only to refuse them: for shell completions and manual pages.
 fn documented() -> Command {
-    let command = Ocelli::command();
+    let command = Ocelli::command().mut_subcommand("plan", plan::complete);
     #[cfg(feature = "report")]
     let command = command.mut_subcommand("evaluate", evaluate::complete);
     command

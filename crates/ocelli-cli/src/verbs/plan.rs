@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Command};
 use ocelli::plan::{Limit, Link, Plan as Planned, PlanRow, Route, USUAL_MICRO_BATCH, Work};
 use ocelli::{Arch, RunEnv, WeightStore};
 use serde_json::json;
@@ -54,6 +54,12 @@ pub struct Plan {
     cache: CacheFlags,
 }
 
+/// The complete command: what takes no other time by its value is left out of the short help.
+pub fn complete(plan: Command) -> Command {
+    let flags = ["labels", "time", "lr", "group_lr_ratio", "metric"];
+    flags.into_iter().fold(plan, |plan, flag| plan.mut_arg(flag, |flag| flag.hide_short_help(true)))
+}
+
 impl Plan {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.compute.threads.start()?;
@@ -71,14 +77,16 @@ impl Plan {
             hash_progress: if self.json { Default::default() } else { terminal::hash_progress() },
             ..RunEnv::default()
         };
-        if !self.json {
-            eprintln!("measuring what the parts of this run take here");
-        }
-        let planned = match Planned::measure(&settings, &env) {
+        let begins = || {
+            if !self.json {
+                eprintln!("measuring what the parts of this run take here");
+            }
+        };
+        let planned = match Planned::measure(&settings, &env, begins) {
             Err(ocelli::Error::NoWeights { .. }) => {
                 let arch: Arch = settings.arch.parse()?;
                 fetched(&WeightStore::with_cache(&cache), arch, self.json)?;
-                Planned::measure(&settings, &env)?
+                Planned::measure(&settings, &env, begins)?
             }
             planned => planned?,
         };

@@ -396,7 +396,7 @@ mod unix {
             &["inspect", "photos", "--json"],
             &["evaluate", "run", "photos"],
             &["models", "resnet18"],
-            &["plan", "nowhere"],
+            &["plan", "photos", "--recipe", "linear", "--size", "32"],
             &["completions", "bash"],
             &["man"],
             &["train", "--help"],

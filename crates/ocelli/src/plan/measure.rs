@@ -26,6 +26,8 @@ use crate::train::step::{Accumulation, Step, StepError, StepSize, train_step};
 const PHOTOS: usize = 64;
 /// The most pieces of a step, which are measured.
 const PIECES: usize = 4;
+/// Steps, after one to warm up. Their mean counts, as it does in a run.
+const STEPS: usize = 4;
 /// How often short work is repeated; the median counts.
 const REPEATS: usize = 5;
 /// Rows of features that the speed of a logistic regression is measured on.
@@ -188,13 +190,13 @@ pub(super) fn steps<B: Backbone>(
     };
     let mut accumulation = Accumulation::new(&learner.options)?;
     let mut all = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..=STEPS {
         let input = state.infer_frozen(maps());
         all.push(step(learner, &mut state, &mut accumulation, measured, input)?);
     }
     // The first warms up.
-    let least = |part: fn(&Step) -> f64| all[1..].iter().map(part).fold(f64::INFINITY, f64::min);
-    let (passes, optimizer) = (least(|step| step.forward + step.backward), least(|step| step.optimizer));
+    let mean = |part: fn(&Step) -> f64| all[1..].iter().map(part).sum::<f64>() / (all.len() - 1) as f64;
+    let (passes, optimizer) = (mean(|step| step.forward + step.backward), mean(|step| step.optimizer));
     let (head, head_of_measured) = (head(learner, images)?, head(learner, measured)?);
     let StageInput::Maps(output) = state.infer_frozen(maps()) else { return Err(Error::NoTrainingBatch) };
     let targets = targets(learner, measured);

@@ -5,7 +5,7 @@
 //! use ocelli::{RunConfig, RunEnv};
 //!
 //! # fn main() -> ocelli::Result<()> {
-//! let plan = Plan::measure(&RunConfig::new("photos"), &RunEnv::default())?;
+//! let plan = Plan::measure(&RunConfig::new("photos"), &RunEnv::default(), || println!("measuring"))?;
 //! let link = Link { route: Route::Mpi, bits_per_second: 10e9, latency: 100e-6 };
 //! for row in plan.rows(1024, &link) {
 //!     println!("{} processes: {:.0} s", row.processes, row.seconds.total());
@@ -110,12 +110,14 @@ pub enum Limit {
 
 impl Plan {
     /// Reads the photos, and measures what the parts of a run take here: some seconds, or minutes for a large backbone.
+    /// `begins` is called in between.
     ///
     /// # Errors
     /// As [`Run::prepare`](crate::Run::prepare).
-    pub fn measure(settings: &RunConfig, env: &RunEnv) -> Result<Self> {
+    pub fn measure(settings: &RunConfig, env: &RunEnv, begins: impl FnOnce()) -> Result<Self> {
         let (mut learner, settings, _) =
             new_learner(settings, env, |data| Ok(settings.pretrained(data, env)?.0))?;
+        begins();
         let threads = match env.threads {
             0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             threads => threads,

@@ -69,7 +69,7 @@ pub(crate) enum BatchStream {
     /// The image files, of which other processes load some, where only the head is trained.
     Shared(SharedBatches),
     /// The image files, of which other processes load some, where layers of the backbone are trained.
-    Pieces(PieceBatches),
+    Pieces(Box<PieceBatches>),
 }
 
 impl BackboneInfo {
@@ -295,7 +295,7 @@ impl Inputs {
             }
             if let (Some(piece), true) = (pieces, self.processes.is_shared()) {
                 let batches = PieceBatches::new(loader, samples(order), size, piece, first, &self.processes)?;
-                return Ok(BatchStream::Pieces(batches));
+                return Ok(BatchStream::Pieces(Box::new(batches)));
             }
             return Ok(BatchStream::Images(loader.batches_from(order, state.epochs, first)?));
         }

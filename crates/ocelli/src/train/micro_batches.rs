@@ -285,21 +285,24 @@ pub(crate) fn handling<B: Backbone>(
         Err(StepError::NotFinite(_)) => return Err(Error::NoTrainingBatch),
     };
     let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
-    let mut least = Handling { pack: f64::INFINITY, unpack: f64::INFINITY, add: f64::INFINITY, bytes: 0.0 };
-    for _ in 0..3 {
+    let (mut pack, mut unpack, mut adding, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
         let began = Instant::now();
         let (layout, values) = flat(gradients.clone(), &ids);
-        let bytes = to_bytes(&values);
-        least.pack = least.pack.min(began.elapsed().as_secs_f64());
+        bytes = to_bytes(&values);
+        pack.push(began.elapsed().as_secs_f64());
         let began = Instant::now();
         let read = to_floats(&bytes).and_then(|values| unflat(&layout, &values, &ids, network));
         drop(read.ok_or(Error::NoTrainingBatch)?);
-        least.unpack = least.unpack.min(began.elapsed().as_secs_f64());
+        unpack.push(began.elapsed().as_secs_f64());
         let other = values.clone();
         let began = Instant::now();
         drop(add_values(values, other));
-        least.add = least.add.min(began.elapsed().as_secs_f64());
-        least.bytes = bytes.len() as f64;
+        adding.push(began.elapsed().as_secs_f64());
     }
-    Ok(least)
+    let [pack, unpack, add] = [pack, unpack, adding].map(|mut seconds| {
+        seconds.sort_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    });
+    Ok(Handling { pack, unpack, add, bytes: bytes.len() as f64 })
 }
