@@ -20,6 +20,7 @@ mod lr_find;
 mod models;
 mod outputs;
 mod permissions;
+mod plan;
 mod predict;
 mod predict_tables;
 mod processes;

@@ -1,8 +1,6 @@
 //! `ocelli plan`: what it measures is its own, what it makes of that is compared here.
 
-mod common;
-
-use common::Place;
+use crate::common::Place;
 use serde_json::Value;
 
 #[test]
