@@ -293,8 +293,8 @@ fn copies_of_training_photos_among_those_for_validation_are_told() {
     let linear = ["train", "photos", "--recipe", "linear", "--size", "64", "--out"];
     let notices = |run: &str| {
         let output = place.ocelli(&[&linear[..], &[run]].concat()).output().unwrap();
-        assert!(output.status.success(), "{}", common::stderr(&output));
-        common::stderr(&output)
+        assert!(output.status.success(), "{}", crate::common::stderr(&output));
+        crate::common::stderr(&output)
     };
     let said = notices("run");
     assert!(said.contains("at least 6 validation images look like training images"), "{said}");
