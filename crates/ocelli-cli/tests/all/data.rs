@@ -297,7 +297,7 @@ fn copies_of_training_photos_among_those_for_validation_are_told() {
         crate::common::stderr(&output)
     };
     let said = notices("run");
-    assert!(said.contains("at least 6 validation images look like training images"), "{said}");
+    assert!(said.contains("at least 6 validation images look much like training images"), "{said}");
     assert!(said.contains("valid/flags/2.png, which looks like train/flags/"), "{said}");
     assert!(!said.contains("byte for byte"), "{said}");
     // And not where there are none.

@@ -30,7 +30,7 @@ const NEAREST: usize = 2;
 const MOST_PAIRS: usize = 300;
 
 impl<B: Backbone> Learner<B> {
-    /// A warning where validation images look like training images, so that metrics are too good. Images whose
+    /// A warning where validation images look like training images, so that metrics may be too good. Images whose
     /// pooled features nearly agree are looked at, pixel by pixel at a small size. `None` where there are none,
     /// and where the features of all images, of a frozen backbone, are not in memory.
     ///
@@ -86,13 +86,13 @@ impl<B: Backbone> Learner<B> {
         let by_valid: BTreeMap<usize, usize> = found.into_iter().rev().collect();
         let Some((&valid, &train)) = by_valid.first_key_value() else { return Ok(None) };
         let images = match by_valid.len() {
-            1 => "at least 1 validation image looks like a training image".to_owned(),
-            several => format!("at least {several} validation images look like training images"),
+            1 => "at least 1 validation image looks much like a training image".to_owned(),
+            several => format!("at least {several} validation images look much like training images"),
         };
         let [valid, train] = [valid, train].map(|item| &data.items[item].id);
         Ok(Some(format!(
-            "warning: {images} (resized, compressed anew, or of the same scene), so metrics are too good; the first \
-             is {valid}, which looks like {train}"
+            "warning: {images}; where they are copies (resized, compressed anew) or of the same scene, metrics are too \
+             good; the first is {valid}, which looks like {train}"
         )))
     }
 }

@@ -269,8 +269,7 @@ fn images_of_a_group_are_in_one_fold() {
             ControlFlow::Continue(())
         });
         learner.logistic_regression(&LogisticRegression::default()).unwrap();
-        let accuracy = *best.lock().unwrap();
-        accuracy
+        *best.lock().unwrap()
     };
     let (apart, together) = (accuracy(false), accuracy(true));
     assert!(apart > 0.9, "{apart}");
