@@ -9,6 +9,7 @@
 //! | `ListenFlags` | where a server listens, and who may ask it |
 //! | [`ProcessFlags`] | several processes |
 //! | [`ComputeFlags`] | device, precision, threads |
+//! | [`PixelFlags`] | the largest photo |
 //! | [`ThreadFlags`], [`CacheFlags`], [`OutputFlags`] | the rest |
 
 mod data;
@@ -22,10 +23,10 @@ mod training;
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::{DeviceName, MAX_THREADS, Precision, ProcessGroup, default_cache};
+use ocelli::{DeviceName, MAX_THREADS, Model, Precision, ProcessGroup, default_cache};
 
 use crate::errors::Failure;
-use crate::values::{one_of, threads};
+use crate::values::{one_of, pixels, threads};
 
 pub use data::DataFlags;
 pub use embed::EmbedFlags;
@@ -51,6 +52,21 @@ pub struct ComputeFlags {
     pub precision: Option<Precision>,
     #[command(flatten)]
     pub threads: ThreadFlags,
+}
+
+/// How large photos may be that a model looks at.
+#[derive(Debug, Args)]
+pub struct PixelFlags {
+    /// Largest image to read, in pixels [default: 178956970]
+    #[arg(hide_short_help = true, help_heading = "Run")]
+    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
+    max_pixels: Option<u64>,
+}
+
+impl PixelFlags {
+    pub fn apply(&self, model: Model) -> Model {
+        self.max_pixels.into_iter().fold(model, Model::max_pixels)
+    }
 }
 
 /// The number of threads.

@@ -8,12 +8,11 @@ use ocelli::interpret::{Explanation, TargetClass};
 use ocelli::{Model, photos_of_run, text_of, write_drawing};
 
 use crate::errors::Failure;
-use crate::flags::ThreadFlags;
+use crate::flags::{PixelFlags, ThreadFlags};
 use crate::interrupt;
 use crate::output::{eprintln, free, message, no_dash, println, shown, usual_place};
 use crate::photos::photos_at;
 use crate::text::meant;
-use crate::values::pixels;
 
 /// Show which parts of a photo a prediction is based on (Grad-CAM)
 ///
@@ -36,10 +35,8 @@ pub struct Explain {
     /// Folder for the pictures [default: explained, or a free name like it]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Largest image to read, in pixels [default: 178956970]
-    #[arg(hide_short_help = true, help_heading = "Run")]
-    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
-    max_pixels: Option<u64>,
+    #[command(flatten)]
+    pixels: PixelFlags,
     #[command(flatten)]
     threads: ThreadFlags,
 }
@@ -47,10 +44,7 @@ pub struct Explain {
 impl Explain {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
-        let mut model = Model::load(&self.model)?.threads(threads);
-        if let Some(pixels) = self.max_pixels {
-            model = model.max_pixels(pixels);
-        }
+        let model = self.pixels.apply(Model::load(&self.model)?.threads(threads));
         if let Some(class) = &self.class {
             check_class(&model.config().classes, class)?;
         }

@@ -6,11 +6,11 @@ use clap::Args;
 use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run, trained_on};
 
 use crate::errors::Failure;
-use crate::flags::ThreadFlags;
+use crate::flags::{PixelFlags, ThreadFlags};
 use crate::interrupt::{self, stopped};
 use crate::output::{eprintln, message, path_line, println, progress_bar, shown, text_destination};
 use crate::text::{count, counted};
-use crate::values::{OrNone, clip, one_of, pixels, tta};
+use crate::values::{OrNone, clip, one_of, tta};
 use crate::verbs::predict::say_equal_views;
 
 /// Write a competition submission
@@ -52,10 +52,8 @@ pub struct Submit {
     /// Print only the path
     #[arg(long, short)]
     quiet: bool,
-    /// Largest image to read, in pixels [default: 178956970]
-    #[arg(hide_short_help = true, help_heading = "Run")]
-    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
-    max_pixels: Option<u64>,
+    #[command(flatten)]
+    pixels: PixelFlags,
     #[command(flatten)]
     threads: ThreadFlags,
 }
@@ -63,10 +61,7 @@ pub struct Submit {
 impl Submit {
     pub fn run(&self) -> Result<(), Failure> {
         let threads = self.threads.start()?;
-        let mut model = Model::load(&self.model)?.threads(threads);
-        if let Some(pixels) = self.max_pixels {
-            model = model.max_pixels(pixels);
-        }
+        let model = self.pixels.apply(Model::load(&self.model)?.threads(threads));
         let photos = photos_of_run(&self.model);
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
         let out = text_destination(self.out.as_deref(), "submission.csv", &folders, false)?;

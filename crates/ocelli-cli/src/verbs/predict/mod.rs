@@ -17,12 +17,12 @@ use indicatif::ProgressBar;
 use ocelli::{DeviceName, Ensemble, FALSE_REFUSALS, Model, Tta};
 
 use crate::errors::Failure;
-use crate::flags::ComputeFlags;
+use crate::flags::{ComputeFlags, PixelFlags};
 use crate::interrupt;
 use crate::output::{eprintln, is_dash, message, println, progress_bar, shown};
 use crate::photos::{PhotoFinder, photos_of};
 use crate::text::{count, counted};
-use crate::values::{OrNone, pixels, probability, tta};
+use crate::values::{OrNone, probability, tta};
 use input::{Photos, StandardInput};
 use output::{Output, OutputFlags};
 use sort::{SortFlags, Sorter};
@@ -73,10 +73,8 @@ pub struct Predict {
     /// Test-time augmentation: views, corners or none
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
-    /// Largest image to read, in pixels [default: 178956970]
-    #[arg(hide_short_help = true, help_heading = "Run")]
-    #[arg(long, value_name = "PIXELS", value_parser = pixels)]
-    max_pixels: Option<u64>,
+    #[command(flatten)]
+    pixels: PixelFlags,
     #[command(flatten)]
     compute: ComputeFlags,
 }
@@ -120,12 +118,9 @@ impl Predict {
         };
         let mut models = Vec::new();
         for path in std::iter::once(&self.model).chain(&self.with) {
-            let mut model = Model::load(path)?.threads(threads);
+            let mut model = self.pixels.apply(Model::load(path)?.threads(threads));
             if let Some(precision) = self.compute.precision {
                 model = model.precision(precision);
-            }
-            if let Some(pixels) = self.max_pixels {
-                model = model.max_pixels(pixels);
             }
             if let Some(device) = &device {
                 model = model.to_device(device);
