@@ -5,7 +5,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{png, write};
+use common::{noticed, png, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{self, Column, Labelled, TableOptions, Tables, read_folder};
 use ocelli_data::{Classes, DataError, Dataset, Task};
@@ -34,22 +34,6 @@ fn table_of(rows: usize, header: &str, row: impl Fn(usize) -> String) -> (TempDi
 fn read_table(root: &Path, text: &str, options: &TableOptions) -> Result<Labelled, DataError> {
     write(root, "labels.csv", text);
     table::read(root.join("labels.csv"), options)
-}
-
-#[track_caller]
-fn refused<T: std::fmt::Debug>(read: Result<T, DataError>, parts: &[&str]) {
-    let error = read.unwrap_err().to_string();
-    for part in parts {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
-
-#[track_caller]
-fn noticed(data: &Dataset, parts: &[&str]) {
-    let all = data.notices.join("\n");
-    for part in parts {
-        assert!(all.contains(part), "{part:?} is not in: {all}");
-    }
 }
 
 #[test]

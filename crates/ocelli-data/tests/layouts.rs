@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use common::{fill, png, write};
+use common::{fill, noticed, png, write};
 use ocelli_data::source::{folder, list};
 use ocelli_data::{Classes, Dataset, RgbImage, Skipped, Split, Target, class_losses, picture};
 use proptest::prelude::*;
@@ -26,18 +26,7 @@ fn sides(data: &Dataset) -> (usize, usize, usize) {
 
 #[track_caller]
 fn refused(root: &TempDir, parts: &[&str]) {
-    let error = folder::read(root.path()).map(|data| data.items.classes).unwrap_err().to_string();
-    for part in parts {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
-
-#[track_caller]
-fn noticed(data: &Dataset, parts: &[&str]) {
-    let all = data.notices.join("\n");
-    for part in parts {
-        assert!(all.contains(part), "{part:?} is not in: {all}");
-    }
+    common::refused(folder::read(root.path()).map(|data| data.items.classes), parts);
 }
 
 const PETS: [&str; 2] = ["cats", "dogs"];

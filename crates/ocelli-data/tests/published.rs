@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{png, write};
+use common::{noticed, png, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{
     self, Column, Labelled, ListedSplit, SplitBy, TableOptions, read_folder, read_split,
@@ -38,22 +38,6 @@ fn by_class(data: &Dataset) -> BTreeMap<String, Vec<String>> {
 
 fn counts(data: &Dataset) -> Vec<(String, usize)> {
     by_class(data).into_iter().map(|(class, ids)| (class, ids.len())).collect()
-}
-
-#[track_caller]
-fn noticed(data: &Dataset, parts: &[&str]) {
-    let all = data.notices.join("\n");
-    for part in parts {
-        assert!(all.contains(part), "{part:?} is not in: {all}");
-    }
-}
-
-#[track_caller]
-fn refused<T: std::fmt::Debug>(read: Result<T, DataError>, parts: &[&str]) {
-    let error = read.unwrap_err().to_string();
-    for part in parts {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
 }
 
 fn read(root: &TempDir) -> Result<Labelled, DataError> {

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{png, write};
+use common::{noticed, png, write};
 use ocelli_data::Dataset;
 use ocelli_data::source::table::{self, TableOptions};
 use tempfile::TempDir;
@@ -41,18 +41,7 @@ fn read(path: &Path) -> Dataset {
 
 #[track_caller]
 fn refused(path: &Path, parts: &[&str]) {
-    let error = table::read(path, &TableOptions::default()).unwrap_err().to_string();
-    for part in parts {
-        assert!(error.contains(part), "{part:?} is not in: {error}");
-    }
-}
-
-#[track_caller]
-fn noticed(data: &Dataset, parts: &[&str]) {
-    let all = data.notices.join("\n");
-    for part in parts {
-        assert!(all.contains(part), "{part:?} is not in: {all}");
-    }
+    common::refused(table::read(path, &TableOptions::default()), parts);
 }
 
 /// The ids of each side of the split.

@@ -1,7 +1,10 @@
 //! What several tests need.
 #![allow(dead_code)]
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+
+use ocelli_data::{DataError, Dataset};
 
 /// A file or folder of the shared test data, or `None`, with a printed note, where it is absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
@@ -39,4 +42,24 @@ pub fn fill(root: &Path, prefix: &str, classes: &[&str], count: u32) {
             write(root, &format!("{prefix}{class}/{image}.png"), png(seed));
         }
     }
+}
+
+/// All of these parts stand in a text.
+#[track_caller]
+pub fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in: {text}");
+    }
+}
+
+/// All of these parts stand in the notices of some data.
+#[track_caller]
+pub fn noticed(data: &Dataset, parts: &[&str]) {
+    says(&data.notices.join("\n"), parts);
+}
+
+/// Reading was refused in a sentence with all of these parts.
+#[track_caller]
+pub fn refused<T: Debug>(read: Result<T, DataError>, parts: &[&str]) {
+    says(&read.unwrap_err().to_string(), parts);
 }

@@ -2,7 +2,6 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use ocelli::interpret::TargetClass;
 use ocelli::prelude::*;
@@ -10,6 +9,8 @@ use ocelli::{
     Decoder, Ensemble, EpochRecord, Error, Freezing, LrChoice, Metric, Phase, Submission, TrainPhase,
     TrainSnapshot,
 };
+
+use crate::common::notices;
 
 const PHOTOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
 
@@ -109,18 +110,8 @@ fn a_recipe_whose_epochs_are_all_lost_fails_and_says_what_to_do() {
 
 #[test]
 fn a_step_that_is_lost_is_given_up_where_there_are_good_weights() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let list = heard.clone();
     let mut learner = learner();
-    learner.observe(move |event: &Event| {
-        // Some flags look like others.
-        if let Event::Notice { text } = event
-            && !text.contains("look much like")
-        {
-            list.lock().unwrap().push(text.clone());
-        }
-        ControlFlow::Continue(())
-    });
+    let heard = notices(&mut learner);
     let result = learner.run_recipe(&Recipe::from(vec![head(1e-2, 2), head(1e9, 3)])).unwrap();
     assert!(result.predictions.is_finite());
     assert_eq!(learner.best().unwrap().fit, 1);

@@ -3,6 +3,7 @@
 mod auto;
 mod baseline;
 mod changed;
+mod common;
 mod examples;
 mod export;
 mod finite;

@@ -1,10 +1,9 @@
 //! Recipes as a library: when a fit ends early, when a phase is skipped, and which weights the learner has at the end.
 
-use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex};
-
 use ocelli::prelude::*;
 use ocelli::{EpochRecord, Error, Freezing, LrChoice, Metric, Phase, TrainPhase};
+
+use crate::common::notices;
 
 fn learner() -> Learner {
     let photos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples/emoji");
@@ -75,18 +74,8 @@ fn patience_counts_in_each_stage_anew() {
 
 #[test]
 fn a_step_that_diverges_is_given_up_and_the_best_weights_stay() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let list = heard.clone();
     let mut learner = learner();
-    learner.observe(move |event: &Event| {
-        // Some flags look like others.
-        if let Event::Notice { text } = event
-            && !text.contains("look much like")
-        {
-            list.lock().unwrap().push(text.clone());
-        }
-        ControlFlow::Continue(())
-    });
+    let heard = notices(&mut learner);
     let recipe = Recipe::from(vec![head(1e-2, 3), head(1e36, 2), head(1e-3, 1)]);
     let result = learner.run_recipe(&recipe).unwrap();
     let notices = heard.lock().unwrap().clone();
