@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, names::text_of};
 
+/// What is said of images for testing when a data set is read to train on it.
+pub const UNUSED: &str = "neither trained on nor evaluated";
+
 /// Whether a folder has the name of a part of a split: `train`, `Testing`.
 pub fn is_split_name(folder: &Path) -> bool {
     role::named_role(&crate::names::file_name(folder))

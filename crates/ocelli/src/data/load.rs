@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ocelli_data::inspect::{Report, images_of_many_bands, images_of_several_pages, inspect, shallow_images};
+use ocelli_data::source::UNUSED;
 use ocelli_data::source::table::{Labelled, UnusedGroups};
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Item, Items, Skipped, Split, Target,
@@ -244,7 +245,7 @@ impl ImageDataBuilder {
             }
         };
         // Test images are what is evaluated here.
-        notices.retain(|notice| !notice.contains("neither trained on nor evaluated"));
+        notices.retain(|notice| !notice.contains(UNUSED));
         if let Some(trained_on) = &self.trained_on {
             let all = valid.len();
             let seen = trained_on.those_among(&digests, &valid);

@@ -42,7 +42,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::masks::Masks;
-use super::{existing_folder, listing, role};
+use super::{UNUSED, existing_folder, listing, role};
 use crate::dataset::ClassLoss;
 use crate::names::file_name;
 use crate::text::count;
@@ -259,7 +259,7 @@ impl<'a> Reader<'a> {
             split.test = self.test(&test.path, &folder, &classes)?;
             if self.known.is_none() && !split.test.is_empty() {
                 self.notices.push(format!(
-                    "test images are neither trained on nor evaluated: {} in {}",
+                    "test images are {UNUSED}: {} in {}",
                     images(split.test.len()),
                     folder.display()
                 ));

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use super::rows::{Entry, Labels, Notes, Tally};
 use super::sides::FolderSides;
 use super::{ImpliedSplit, Labelled, SplitBy, Table, UnusedGroups, labels};
-use crate::source::listing;
 use crate::source::masks::Masks;
 use crate::source::role::{self, Role};
+use crate::source::{UNUSED, listing};
 use crate::text::count;
 use crate::{Classes, DataError, Dataset, Item, Items, Skipped, Split, Target, Task};
 
@@ -60,7 +60,7 @@ impl Table<'_> {
         let test = sides.iter().filter(|side| **side == Some(Role::Test)).count();
         if test > 0 {
             notes.notices.push(format!(
-                "{} rows of {} are test images, which are neither trained on nor evaluated",
+                "{} rows of {} are test images, which are {UNUSED}",
                 count(test),
                 self.name()
             ));

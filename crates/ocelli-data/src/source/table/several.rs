@@ -8,8 +8,8 @@ use super::labels::is_missing;
 use super::sheet::Sheet;
 use super::{Column, Labelled, ReadTable, TableOptions, UnusedGroups, items, read_one, table_error};
 use crate::files::folder_of;
-use crate::source::id_of;
 use crate::source::role::Role;
+use crate::source::{UNUSED, id_of};
 use crate::text::count;
 use crate::{DataError, Dataset, Item, Items, Split, Target};
 
@@ -46,9 +46,7 @@ pub(super) fn read(folder: &Path, tables: &Tables, options: &TableOptions) -> Re
     for (role, table) in &tables.sides[1..] {
         if *role == Role::Test && !has_labels(table, &same.label_columns)? {
             let name = name_in(folder, table);
-            notices.push(format!(
-                "{name} has no labels and is left out: its images are neither trained on nor evaluated"
-            ));
+            notices.push(format!("{name} has no labels and is left out: its images are {UNUSED}"));
             continue;
         }
         let other = read_one(table, &in_folder(folder, *role, table, &same), Vec::new())?;
@@ -197,7 +195,7 @@ fn joined(
     }
     if !split.test.is_empty() {
         let test = count(split.test.len());
-        notices.push(format!("test images are neither trained on nor evaluated: {test}"));
+        notices.push(format!("test images are {UNUSED}: {test}"));
     }
     let mut once = BTreeSet::new();
     notices.retain(|notice| once.insert(notice.clone()));

@@ -18,8 +18,8 @@ use super::discover::{files, folders, is_table};
 use super::sheet::{Row, Sheet};
 use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, table_error};
 use crate::files::folder_of;
-use crate::source::id_of;
 use crate::source::role::{self, Role};
+use crate::source::{UNUSED, id_of};
 use crate::text::count;
 use crate::{DataError, Items, Split};
 
@@ -154,7 +154,7 @@ fn follow(labelled: &mut Labelled, split: Split, by: SplitBy, files: String, sai
     data.notices.push(said.clone());
     if !split.test.is_empty() {
         let test = count(split.test.len());
-        data.notices.push(format!("test images are neither trained on nor evaluated: {test}"));
+        data.notices.push(format!("test images are {UNUSED}: {test}"));
     }
     data.split = Some(split);
     labelled.implied_split = Some(ImpliedSplit { by, files, notices: vec![said] });
