@@ -326,6 +326,22 @@ pub fn k_fold_by_group(
     Ok(Split { train, valid, test })
 }
 
+/// [`k_fold_by_group`] where images are grouped, else [`k_fold`].
+pub fn k_fold_of(
+    items: &Items,
+    digests: &[Digest],
+    groups: Option<&[Option<String>]>,
+    test: &[usize],
+    folds: usize,
+    fold: usize,
+    seed: u64,
+) -> Result<Split, DataError> {
+    match groups {
+        None => k_fold(items, digests, test, folds, fold, seed),
+        Some(groups) => k_fold_by_group(items, digests, groups, test, folds, fold, seed),
+    }
+}
+
 /// If one of two parts is empty, it gets the smallest unit of the other.
 fn move_smallest(sides: &mut [Vec<Vec<usize>>], one: usize, other: usize) {
     let (empty, full) = match (sides[one].is_empty(), sides[other].is_empty()) {

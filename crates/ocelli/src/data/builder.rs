@@ -27,8 +27,9 @@ const BY_FOLDERS: &str = "folders";
 const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 /// The origin of a split that lists beside the photos define.
 const AS_LISTS_SAY: &str = "by the lists beside the photos";
-/// The origin of a split that the images' names define.
+/// The origin of the split of a cross-validation, whose folds have splits of their own.
 const BY_FOLDS: &str = "evaluated by cross-validation";
+/// The origin of a split that the images' names define.
 const AS_NAMES_SAY: &str = "by the names of the images";
 
 /// Where images and their labels come from.
@@ -412,13 +413,7 @@ impl ImageDataBuilder {
             }
             (Some(ValidSplit::Fraction(fraction)), _) => (stratified(*fraction)?, drawn),
             (Some(ValidSplit::Fold { folds, fold }), _) => {
-                let split = match groups {
-                    None => split::k_fold(items, digests, &test, *folds, *fold, self.seed)?,
-                    Some(groups) => {
-                        split::k_fold_by_group(items, digests, groups, &test, *folds, *fold, self.seed)?
-                    }
-                };
-                (split, one_fold)
+                (split::k_fold_of(items, digests, groups, &test, *folds, *fold, self.seed)?, one_fold)
             }
             (Some(ValidSplit::File(path)), _) => match table::read_split(path, items)? {
                 Some(listed) => {

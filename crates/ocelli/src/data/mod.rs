@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ocelli_data::source::table::{self, TableOptions};
-use ocelli_data::split::{k_fold, k_fold_by_group};
+use ocelli_data::split::k_fold_of;
 use ocelli_data::{
     Augmentation, BadImages, ClassLoss, DataError, Digest, Items, Loader, LoaderOptions, Normalization,
     Preprocessing, Skipped, Split, Store, Target, Task, class_losses,
@@ -421,10 +421,7 @@ impl ImageData {
         let some = self.items_of(items);
         let groups: Option<Vec<Option<String>>> =
             self.groups.as_ref().map(|groups| items.iter().map(|&item| groups[item].clone()).collect());
-        let of = |fold| match &groups {
-            None => k_fold(&some, &digests, &[], folds, fold, seed),
-            Some(groups) => k_fold_by_group(&some, &digests, groups, &[], folds, fold, seed),
-        };
+        let of = |fold| k_fold_of(&some, &digests, groups.as_deref(), &[], folds, fold, seed);
         Ok((0..folds).map(of).collect::<std::result::Result<_, _>>()?)
     }
 

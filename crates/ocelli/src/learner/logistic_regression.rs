@@ -418,18 +418,22 @@ impl<B: Backbone> Learner<B> {
             None => Ok(true),
             Some(time) => inputs.processes.decided(began.elapsed().as_secs_f64() + 1.5 * longest <= time),
         };
-        // At most: most fits take fewer iterations.
-        let of_an_iteration = 2.0 * (folds.len() - 1) as f64 * (count * rows.classes) as f64;
-        let multiplications = |width: usize| of_an_iteration * (Effort::COMPARE.iterations * width) as f64;
-        let (mut spent, mut width, mut is_bounded) = (0.0, 0, false);
+        // The multiplications of a setting with these depths, at most: most fits take fewer iterations.
+        let price = |depths: &[usize]| {
+            let width: usize = columns_of(depths, widest, widths).1.iter().sum();
+            let of_an_iteration = 2.0 * (folds.len() - 1) as f64 * (count * rows.classes) as f64;
+            of_an_iteration * (Effort::COMPARE.iterations * width) as f64
+        };
+        let mut spent = 0.0;
+        let may_measure = |spent: f64, depths: &[usize], longest: f64| -> Result<bool> {
+            Ok(spent + price(depths) <= MOST_MULTIPLICATIONS && has_time(longest)?)
+        };
         for depths in sets {
-            let (columns, blocks) = columns_of(depths, widest, widths);
-            let this_width = blocks.iter().sum();
-            is_bounded = spent + multiplications(this_width) > MOST_MULTIPLICATIONS;
-            if is_bounded || !has_time(longest)? {
+            if !may_measure(spent, depths, longest)? {
                 break;
             }
-            spent += multiplications(this_width);
+            spent += price(depths);
+            let (columns, blocks) = columns_of(depths, widest, widths);
             let this = Instant::now();
             let mut selected = rows.select(&compared, &columns);
             // Standardising needs no labels, so that it may see the held-out images.
@@ -439,12 +443,12 @@ impl<B: Backbone> Learner<B> {
             let found = comparison.measure(usual, 1, items, observers, (&mut done, total))?;
             candidates.push(found.clone());
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
-                (best, width) = (Some((found, comparison)), this_width);
+                best = Some((found, comparison));
             }
             longest = longest.max(this.elapsed().as_secs_f64());
         }
         let Some((mut best, mut comparison)) = best else {
-            if is_bounded {
+            if price(&sets[0]) > MOST_MULTIPLICATIONS {
                 let text = format!(
                     "comparing settings would take long with {} classes: the features of the last stage are used, with C \
                      = {usual}",
@@ -460,10 +464,9 @@ impl<B: Backbone> Learner<B> {
                 let mut at = start as isize + towards;
                 let before = best.c;
                 while let Some(&c) = usize::try_from(at).ok().and_then(|at| C_GRID.get(at))
-                    && has_time(longest)?
-                    && spent + multiplications(width) <= MOST_MULTIPLICATIONS
+                    && may_measure(spent, &comparison.depths, longest)?
                 {
-                    spent += multiplications(width);
+                    spent += price(&comparison.depths);
                     let found = comparison.measure(c, 1, items, observers, (&mut done, total))?;
                     candidates.push(found.clone());
                     if found.log_loss >= best.log_loss {
@@ -479,8 +482,7 @@ impl<B: Backbone> Learner<B> {
         let mut curve = Vec::new();
         if count == rows.items.len()
             && count >= SMALLEST_CURVE
-            && has_time(longest)?
-            && spent + multiplications(width) <= MOST_MULTIPLICATIONS
+            && may_measure(spent, &comparison.depths, longest)?
         {
             for part in [4, 2] {
                 let found = comparison.measure(best.c, part, items, observers, (&mut done, total))?;

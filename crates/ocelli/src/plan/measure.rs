@@ -15,6 +15,7 @@ use crate::learner::Learner;
 use crate::plan::work::StepRates;
 use crate::recipe::freezing::Freezing;
 use crate::schedule::learning_rates::LearningRates;
+use crate::spread::spread;
 use crate::train::infer::values;
 use crate::train::input::TrainBatch;
 use crate::train::logistic::{Effort, Problem};
@@ -59,17 +60,10 @@ fn median<T>(mut work: impl FnMut() -> Result<T>) -> Result<f64> {
     Ok(all[REPEATS / 2])
 }
 
-/// Some training items, spread evenly over all.
-fn some<B: Backbone>(learner: &Learner<B>, most: usize) -> Vec<usize> {
-    let photos = learner.data().part(Part::Train);
-    let count = photos.len().min(most);
-    (0..count).map(|index| photos[index * photos.len() / count]).collect()
-}
-
 /// What images take. Resized copies are written to the cache folder, as training would.
 pub(super) fn images<B: Backbone>(learner: &Learner<B>, several_epochs: bool) -> Result<ImageRates> {
     let (inputs, network) = (&learner.inputs, learner.network());
-    let items = some(learner, PHOTOS);
+    let items = spread(learner.data().part(Part::Train), PHOTOS);
     let count = items.len().max(1) as f64;
     let (loader, mut loaded) = (inputs.loader()?, Vec::new());
     // Once to warm up: files are in memory afterwards, as in a later epoch.

@@ -46,20 +46,18 @@ pub(super) fn fit<B: Backbone>(settings: &mut RunConfig, learner: &mut Learner<B
         None => None,
     };
     let phases = &mut settings.recipe.phases;
-    if let Some(end) = phases.iter().position(|phase| *phase == Phase::EndUnlessPromising)
-        && !phases[end..].iter().any(|phase| matches!(phase, Phase::Resize { .. }))
-        && let Some(side) = usual_side(learner.data())
-    {
-        let size = side.next_multiple_of(STEP).max(SMALLEST.max(smallest_of(&settings.arch)));
-        if size < settings.size {
-            let again = Phase::LogisticRegression(LogisticRegression::default());
-            phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
+    if let Some(end) = phases.iter().position(|phase| *phase == Phase::EndUnlessPromising) {
+        if !phases[end..].iter().any(|phase| matches!(phase, Phase::Resize { .. }))
+            && let Some(side) = usual_side(learner.data())
+        {
+            let size = side.next_multiple_of(STEP).max(SMALLEST.max(smallest_of(&settings.arch)));
+            if size < settings.size {
+                let again = Phase::LogisticRegression(LogisticRegression::default());
+                phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
+            }
         }
-    }
-    if let Some(end) = settings.recipe.phases.iter().position(|phase| *phase == Phase::EndUnlessPromising) {
         let steps = batches_per_epoch(learner.data().train_len(), settings.batch_size).max(1);
-        let epochs = LEAST_STEPS.div_ceil(steps).min(MOST_EPOCHS);
-        lengthen(&mut settings.recipe.phases[end..], epochs);
+        lengthen(&mut phases[end..], LEAST_STEPS.div_ceil(steps).min(MOST_EPOCHS));
     }
     settings.fit_to_photos = false;
     Ok(reason.into_iter().chain(without_regression(settings, learner)).collect())
