@@ -63,6 +63,9 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::NoPhotosToCheck { .. } => "to compare on others:  --photos FOLDER".to_owned(),
         #[cfg(feature = "onnx")]
         Error::QuantizationLoss { .. } => "to halve the size without a loss:  --half".to_owned(),
+        Error::SampleColumn { classes, .. } if classes.iter().all(|class| class.parse::<i64>().is_ok()) => {
+            "to write labels:  --values labels".to_owned()
+        }
         Error::SampleColumn { .. } => {
             "to write labels:  --values labels   to write their numbers from 0:  --values indices".to_owned()
         }
@@ -162,6 +165,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`class_folders`", "--class-folders"),
     ("`from_csv`", "--labels"),
     ("`group_column`", "--group-column"),
+    ("`group_pattern`", "--group-pattern"),
     ("`id_column`", "--id-column"),
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
@@ -170,6 +174,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`split_column`", "--split-column"),
     ("`suffix`", "--suffix"),
     ("`task`", "--task"),
+    ("`time_limit`", "--time"),
     ("`top_k`", "--top-k"),
     ("`tta`", "--tta"),
     ("`valid_split`", "--valid"),

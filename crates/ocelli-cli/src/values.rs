@@ -174,6 +174,18 @@ pub fn tta(text: &str) -> Result<OrNone<Tta>, String> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OrNone<T>(pub Option<T>);
 
+/// A backbone, or the one that suits the photos best.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ArchOrAuto {
+    Arch(Arch),
+    Auto,
+}
+
+/// The name of a backbone, or auto.
+pub fn arch_or_auto(text: &str) -> Result<ArchOrAuto, String> {
+    if text == ocelli::AUTO_ARCH { Ok(ArchOrAuto::Auto) } else { arch(text).map(ArchOrAuto::Arch) }
+}
+
 /// The name of a backbone.
 pub fn arch(text: &str) -> Result<Arch, String> {
     text.parse().map_err(|_| {

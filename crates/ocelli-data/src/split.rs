@@ -196,7 +196,7 @@ pub fn stratified(
 }
 
 /// Cross-validation fold `fold` (from 0) of `folds`: every labelled item that is not in `test` is a
-/// validation item in exactly one of them.
+/// validation item in exactly one of them, but for the only one of its class, which is always trained on.
 ///
 /// Folds are stratified by class; items with equal digests stay together.
 pub fn k_fold(
@@ -211,6 +211,10 @@ pub fn k_fold(
     check_fold(folds, fold, labelled.len())?;
     let drawn = by_draw(items, &labelled, seed, Purpose::Split, 0);
     let strata = strata(items, digests, &drawn).into_values();
+    // Without its only image a class could not be learnt.
+    let is_alone = |groups: &Vec<Vec<usize>>| items.task == Task::SingleLabel && groups.len() == 1;
+    let (alone, strata): (Vec<_>, Vec<_>) = strata.partition(is_alone);
+    let strata = strata.into_iter();
     let mut sides: Vec<Vec<usize>> = match items.task {
         Task::SingleLabel => {
             let mut sides = vec![Vec::new(); folds];
@@ -227,10 +231,13 @@ pub fn k_fold(
     };
     let mut valid = sides.swap_remove(fold);
     let mut train = sides.concat();
+    train.extend(alone.into_iter().flatten().flatten());
     valid.sort_unstable();
     train.sort_unstable();
     if valid.is_empty() || train.is_empty() {
-        return Err(refused(format!("fold {fold} of {folds} is empty"), "ask for fewer folds"));
+        let reason =
+            format!("fold {fold} of {folds} is empty: too few classes have several different images");
+        return Err(refused(reason, "ask for fewer folds, or add images"));
     }
     Ok(Split { train, valid, test })
 }
@@ -309,9 +316,21 @@ pub fn k_fold_by_group(
     let (test, labelled) = apart(items, test);
     check_fold(folds, fold, labelled.len())?;
     let units = units(items, digests, groups, &labelled, seed);
+    // Without a group that has all images of a class, that could not be learnt.
+    let counts = items.class_counts(&labelled);
+    let is_alone = |unit: &Vec<usize>| {
+        let of_unit = items.class_counts(unit);
+        items.task == Task::SingleLabel
+            && of_unit.iter().zip(&counts).any(|(of_unit, all)| *all > 0 && of_unit == all)
+    };
+    let (alone, units): (Vec<_>, Vec<_>) = units.into_iter().partition(is_alone);
     if units.len() < folds {
         let reason = format!("{} groups are too few for {folds} folds", units.len());
-        return Err(refused(reason, "ask for fewer folds"));
+        let more = match alone.len() {
+            0 => String::new(),
+            alone => format!("; {alone} more have all images of a class, and are always trained on"),
+        };
+        return Err(refused(format!("{reason}{more}"), "ask for fewer folds, or add images of other groups"));
     }
     let mut sides = iterative(items, units, &vec![1.0 / folds as f64; folds]);
     // An empty fold takes the smallest group of the one with the most.
@@ -321,6 +340,7 @@ pub fn k_fold_by_group(
     }
     let mut valid = sides.swap_remove(fold).concat();
     let mut train = sides.concat().concat();
+    train.extend(alone.into_iter().flatten());
     valid.sort_unstable();
     train.sort_unstable();
     Ok(Split { train, valid, test })

@@ -535,3 +535,111 @@ fn tables_of_the_sides_name_photos_in_the_folders_of_the_sides() {
     let split = read.labelled.dataset.split.as_ref().unwrap();
     assert_eq!((split.train.len(), split.test.len()), (8, 4));
 }
+
+#[test]
+fn lists_of_zeros_and_ones_have_no_names_for_their_places() {
+    let place_of = |row: usize| ["[1, 0, 0]", "[0, 1, 0]", "[0, 0, 1]"][row % 3];
+    for text in [
+        &(|row| place_of(row).to_owned()) as &dyn Fn(usize) -> String,
+        &|row| place_of(row).replace(", ", " "),
+        &|row| place_of(row).replace('1', "1.0").replace(" 0", " 0.0").replace("[0", "[0.0"),
+    ] {
+        let (root, table) = table_of(12, "file,label", |row| format!("\"{}\"", text(row)));
+        refused(
+            read_table(root.path(), &table, &TableOptions::default()),
+            &["row 2", "a column for each class"],
+        );
+    }
+    // Numbers of classes are others: 0 and 1 among several, or as many as an image has.
+    let (root, table) =
+        table_of(12, "file,labels", |row| ["\"[0, 1]\"", "\"[2]\"", "\"[1, 2]\""][row % 3].to_owned());
+    let read = read_table(root.path(), &table, &TableOptions::default()).unwrap().dataset;
+    assert_eq!(read.items.classes.names(), ["0", "1", "2"]);
+}
+
+#[test]
+fn cells_as_python_prints_them_and_endings_of_other_files_are_told_the_way_out() {
+    let read = |cell: &dyn Fn(usize) -> String| {
+        let (root, table) = table_of(12, "file,labels", cell);
+        let read = read_table(root.path(), &table, &TableOptions::default());
+        (root, read)
+    };
+    let (_root, objects) = read(&|row| format!("\"{{'cat': 1, 'dog': {}}}\"", row % 2));
+    refused(objects, &["row 2", "holds an object"]);
+    let (_root, lists) = read(&|row| ["(cat; dog)", "(dog)", "()"][row % 3].to_owned());
+    let lists = lists.unwrap().dataset;
+    assert_eq!(lists.items.classes.names(), ["cat", "dog"]);
+    assert_eq!((lists.items.task, lists.items.len()), (Task::MultiLabel, 12));
+    for ending in ["jpg", "dcm"] {
+        let (root, table) = table_of(12, "file,label", |row| ["a", "b"][row % 2].to_owned());
+        let table = table.replace(".png", &format!(".{ending}"));
+        let error = read_table(root.path(), &table, &TableOptions::default());
+        refused(
+            error,
+            &["there is 000.png, with another ending", "without their endings, which are then found"],
+        );
+        let bare = table.replace(&format!(".{ending}"), "");
+        assert_eq!(read_table(root.path(), &bare, &TableOptions::default()).unwrap().dataset.items.len(), 12);
+    }
+}
+
+#[test]
+fn predictions_are_no_labels() {
+    let header = "path,class,probability,error,probability_a,probability_b";
+    let (root, table) = table_of(12, header, |row| format!("{},0.9,,0.9,0.1", ["a", "b"][row % 2]));
+    refused(
+        read_table(root.path(), &table, &TableOptions::default()),
+        &["columns of predictions", "`label_columns`"],
+    );
+    let asked =
+        TableOptions { label_columns: vec![Column::Name("class".to_owned())], ..TableOptions::default() };
+    assert_eq!(read_table(root.path(), &table, &asked).unwrap().dataset.items.classes.names(), ["a", "b"]);
+}
+
+#[test]
+fn what_lies_beside_class_folders_is_named() {
+    let photos = ["Hund/1.png", "Hund/2.png", "Katze/1.png", "Photos from 2020/1.png", "Trash/1.png"];
+    let photos = photos.map(str::to_owned);
+    let data = folder::read(place(&photos).path()).unwrap();
+    noticed(&data, &["warning", "\"Photos from 2020\"", "\"Trash\""]);
+    // Trash may be a class like another, and all folders may be years.
+    for photos in [["trash/1.png", "glass/1.png"], ["Fotos von 2019/1.png", "Fotos von 2020/1.png"]] {
+        let data = folder::read(place(&photos.map(str::to_owned)).path()).unwrap();
+        assert!(!data.notices.iter().any(|notice| notice.contains("by year")), "{:?}", data.notices);
+    }
+    for (names, told) in [
+        (&["cats", "cats (1)", "cats - Copy", "dogs"][..], "cats, cats (1), cats - Copy are named as copies"),
+        (&["dogs-20240101T120000Z-001", "dogs-20240101T120000Z-002", "cats"], "dogs-20240101T120000Z-001, "),
+        (&["cats", "cats 2"], "cats, cats 2 are named"),
+    ] {
+        let photos: Vec<String> = names.iter().map(|name| format!("{name}/1.png")).collect();
+        noticed(
+            &folder::read(place(&photos).path()).unwrap(),
+            &["warning", told, "put their images together"],
+        );
+    }
+    let levels = folder::read(place(&["level 1/1.png", "level 2/1.png"].map(str::to_owned)).path()).unwrap();
+    assert!(!levels.notices.iter().any(|notice| notice.contains("copies")), "{:?}", levels.notices);
+    let root = place(&["Garten/1.png", "Wald/1.png"].map(str::to_owned));
+    for name in ["Garten", "Wald"] {
+        write(root.path(), &format!("{name}/labels.csv"), "file,label\n1.png,a\n");
+    }
+    noticed(
+        &folder::read(root.path()).unwrap(),
+        &["warning: the class folders hold tables", "Garten/labels.csv"],
+    );
+    let people = ["anna/Yes/1.png", "anna/No/1.png", "bob/yes/1.png", "bob/no/1.png"].map(str::to_owned);
+    refused(folder::read(place(&people).path()), &["all hold the same folders", "no"]);
+    let root = place(&["a/1.png", "b/1.png"].map(str::to_owned));
+    write(root.path(), "a/scan.pdf", b"%PDF-1.4");
+    write(root.path(), "c/scan.PDF", b"%PDF-1.4");
+    noticed(&folder::read(root.path()).unwrap(), &["warning: PDF files", "left out: 2", "a/scan.pdf"]);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/nowhere/birds", root.path().join("birds")).unwrap();
+        noticed(
+            &folder::read(root.path()).unwrap(),
+            &["warning: birds beside the class folders leads nowhere"],
+        );
+    }
+}

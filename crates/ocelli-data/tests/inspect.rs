@@ -250,3 +250,47 @@ fn a_balanced_order_gives_every_class_its_share() {
         assert!(expected.contains(&count), "{}: {count}", items[index].id);
     }
 }
+
+#[test]
+fn files_that_tell_the_classes_apart_are_told() {
+    use ocelli_data::inspect::telltale;
+    let image = |format: image::ImageFormat, side: u32, grey: bool| {
+        let picture =
+            image::RgbImage::from_fn(side, side, |x, y| image::Rgb([(7 * x) as u8, (11 * y) as u8, 90]));
+        let picture = image::DynamicImage::ImageRgb8(picture);
+        let picture = if grey { image::DynamicImage::ImageLuma8(picture.to_luma8()) } else { picture };
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    use image::ImageFormat::{Jpeg, Png};
+    let told = |of: &dyn Fn(&str, u32) -> Vec<u8>| {
+        let root = tempfile::tempdir().unwrap();
+        for class in ["defect", "ok"] {
+            (0..6).for_each(|number| write(root.path(), &format!("{class}/{number}.jpg"), of(class, number)));
+        }
+        let items = folder::read(root.path()).unwrap().items;
+        let all: Vec<usize> = (0..items.len()).collect();
+        telltale(&items, &all, &Decoder::default())
+    };
+    let format =
+        told(&|class, number| image(if class == "ok" { Jpeg } else { Png }, 20 + number, false)).unwrap();
+    assert!(
+        format.contains("format of the files tells the classes apart: PNG in defect, JPEG in ok"),
+        "{format}"
+    );
+    let colours = told(&|class, number| image(Jpeg, 20 + number, class == "ok")).unwrap();
+    assert!(colours.contains("colours") && colours.contains("grey in ok"), "{colours}");
+    let size = told(&|class, _| image(Jpeg, if class == "ok" { 20 } else { 24 }, false)).unwrap();
+    assert!(size.contains("20 × 20 px in ok"), "{size}");
+    // One of another kind is enough that it tells nothing.
+    assert_eq!(
+        told(&|class, number| image(
+            if class == "ok" && number > 0 { Jpeg } else { Png },
+            20 + number,
+            false
+        )),
+        None
+    );
+    assert_eq!(told(&|_, _| image(Jpeg, 20, false)), None);
+}

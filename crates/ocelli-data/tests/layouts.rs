@@ -497,6 +497,10 @@ fn folders_called_by_class_and_part_are_told_how_they_should_be() {
     let root = place();
     fill(root.path(), "", &["train-ants", "train-bees", "val-ants", "val-bees"], 2);
     refused(&root, &["by class and part", "train/ants/", "valid/bees/"]);
+    // CycleGAN's.
+    let root = place();
+    fill(root.path(), "", &["trainA", "trainB", "testA", "testB"], 2);
+    refused(&root, &["trainA", "by class and part", "train/a/", "test/b/"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Splits are stratified, do not depend on order, and keep equal images together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use ocelli_data::groups::by_pattern;
@@ -169,6 +169,27 @@ fn folds_hold_out_everything_once_and_evenly() {
 }
 
 #[test]
+fn the_only_image_of_a_class_is_trained_on_in_every_fold() {
+    // Two classes of six images, one of one, and one whose two images are the same.
+    let classes: Vec<_> = [0, 1].into_iter().cycle().take(12).chain([2, 3, 3]).map(Some).collect();
+    let items = items(&classes);
+    let mut digests = different(15);
+    digests[14] = digests[13];
+    let mut held_out = Vec::new();
+    for fold in 0..3 {
+        let split = k_fold(&items, &digests, &[], 3, fold, 1).unwrap();
+        assert!([12, 13, 14].iter().all(|item| split.train.contains(item)), "{split:?}");
+        assert_eq!(split.train.len() + split.valid.len(), 15);
+        held_out.extend(split.valid);
+    }
+    held_out.sort_unstable();
+    assert_eq!(held_out, (0..12).collect::<Vec<_>>());
+    // Where there are no others, none can be held out.
+    let error = k_fold(&items, &digests, &(0..12).collect::<Vec<_>>(), 2, 0, 1).unwrap_err().to_string();
+    assert!(error.contains("several different images"), "{error}");
+}
+
+#[test]
 fn several_labels_are_held_out_in_proportion() {
     let mut items = items(&[Some(0); 500]);
     items.task = Task::MultiLabel;
@@ -272,8 +293,18 @@ proptest! {
             held_out.extend(split.valid);
         }
         held_out.sort_unstable();
-        let labelled: Vec<usize> = (0..items.len()).filter(|&item| classes[item].is_some()).collect();
-        prop_assert_eq!(held_out, labelled);
+        // Once each, but for those of groups that have all images of a class.
+        prop_assert!(held_out.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", held_out);
+        let are_different = digests.iter().collect::<HashSet<_>>().len() == items.len();
+        let unit = |item: usize| groups[item].clone().unwrap_or_else(|| item.to_string());
+        let is_spread = |class: usize| {
+            let of_class = (0..items.len()).filter(|&item| classes[item] == Some(class));
+            of_class.map(unit).collect::<HashSet<_>>().len() > 1
+        };
+        if are_different && classes.iter().flatten().all(|&class| is_spread(class)) {
+            let labelled: Vec<usize> = (0..items.len()).filter(|&item| classes[item].is_some()).collect();
+            prop_assert_eq!(held_out, labelled);
+        }
     }
 }
 
@@ -334,10 +365,18 @@ fn few_groups_and_classes_of_one_group() {
     for seed in 0..20 {
         let split = stratified_by_group(&items(&classes), &different(8), &groups, &[], 0.4, seed).unwrap();
         assert!(split.train.contains(&6) && split.train.contains(&7), "{split:?}");
+        for fold in 0..3 {
+            let split =
+                k_fold_by_group(&items(&classes), &different(8), &groups, &[], 3, fold, seed).unwrap();
+            assert!(
+                split.train.contains(&6) && split.train.contains(&7) && split.valid.len() == 2,
+                "{split:?}"
+            );
+        }
     }
     let error =
         k_fold_by_group(&items(&classes), &different(8), &groups, &[], 5, 0, 1).unwrap_err().to_string();
-    assert!(error.contains("4 groups are too few for 5 folds"), "{error}");
+    assert!(error.contains("3 groups are too few for 5 folds; 1 more"), "{error}");
 }
 
 #[test]
@@ -359,4 +398,60 @@ fn groups_by_a_pattern_of_the_name() {
         let error = groups(pattern).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[test]
+fn images_augmented_before_the_split_are_known_by_their_names() {
+    use ocelli_data::groups::{by_pattern, changed_images_of};
+    let with_ids = |ids: &[&str]| {
+        let mut items = items(&vec![Some(0); ids.len()]);
+        items.items.iter_mut().zip(ids).for_each(|(item, id)| item.id = (*id).to_owned());
+        items
+    };
+    let augmented = [
+        "cats/0.jpg",
+        "cats/0_aug.png",
+        "cats/1.jpg",
+        "cats/1-flip.jpg",
+        "cats/1_rot90.jpg",
+        "dogs/0.jpg",
+        "dogs/0_aug_2.png",
+        "dogs/lone.jpg",
+        "dogs/lone_tree.jpg",
+    ];
+    let roboflow = [
+        "cats/a_jpg.rf.0a1b.jpg",
+        "cats/a_jpg.rf.2c3d.jpg",
+        "cats/b_jpg.rf.11.jpg",
+        "cats/b_jpg.rf.12.jpg",
+        "dogs/c_jpg.rf.4e.jpg",
+        "dogs/c_jpg.rf.5f.jpg",
+        "dogs/d_jpg.rf.6.jpg",
+    ];
+    for (ids, groups) in [(&augmented[..], vec![2, 3, 2]), (&roboflow, vec![2, 2, 2])] {
+        let items = with_ids(ids);
+        let found = changed_images_of(&items).unwrap();
+        let mut sizes = std::collections::BTreeMap::new();
+        found.groups.iter().flatten().for_each(|group| *sizes.entry(group.clone()).or_insert(0) += 1);
+        let mut sizes: Vec<usize> = sizes.into_values().collect();
+        sizes.sort_unstable();
+        let mut expected = groups;
+        expected.sort_unstable();
+        assert_eq!(sizes, expected, "{found:?}");
+        // The pattern that is advised keeps them together.
+        let advised = by_pattern(&items, found.pattern).unwrap();
+        for (one, own) in
+            found.groups.iter().enumerate().filter_map(|(at, group)| Some((at, group.as_ref()?)))
+        {
+            for (other, _) in found.groups.iter().enumerate().filter(|(_, group)| group.as_ref() == Some(own))
+            {
+                assert_eq!(advised[one], advised[other], "{} and {}", ids[one], ids[other]);
+            }
+        }
+        assert!(!advised.contains(&None));
+    }
+    // Names of several words are no changes, nor are two by chance.
+    let names =
+        ["a/dark.jpg", "a/very_dark.jpg", "a/flip_chart.jpg", "a/x.jpg", "a/x_crop.jpg", "a/noise.jpg"];
+    assert_eq!(changed_images_of(&with_ids(&names)), None);
 }

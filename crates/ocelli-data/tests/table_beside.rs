@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{png, write};
+use common::{fill, png, write};
 use ocelli_data::source::folder;
 use ocelli_data::source::table::{LabelledFolder, TableOptions, read_folder};
 use ocelli_data::{DataError, Target};
@@ -176,4 +176,79 @@ fn of_several_tables_the_one_that_names_most_photos_is_read() {
     let second = std::fs::read_to_string(root.path().join("Data_Entry_2017.csv")).unwrap();
     write(root.path(), "Data_Entry_2020.csv", second);
     refused(&root, &["Data_Entry_2017.csv, Data_Entry_2020.csv", "`from_csv`"]);
+}
+
+#[test]
+fn the_split_of_a_table_that_says_the_classes_of_the_folders_is_followed() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path(), "", &["a", "b"], 10);
+    let row = |class: &str, number: usize, label: &str| {
+        format!("{class}/{number}.png,{label},{}\n", if number < 7 { "train" } else { "test" })
+    };
+    let table = |label: &dyn Fn(&str) -> String| {
+        let rows = ["a", "b"].into_iter().flat_map(|class| (0..10).map(move |number| (class, number)));
+        let rows = rows.map(|(class, number)| row(class, number, &label(class)));
+        "path,label,split\n".to_owned() + &rows.collect::<String>()
+    };
+    let read = || {
+        let options = TableOptions::default();
+        read_folder(root.path(), &options, &mut |root| folder::read(root)).unwrap().labelled.dataset
+    };
+    write(root.path(), "labels.csv", table(&|class| class.to_owned()));
+    let data = read();
+    let split = data.split.as_ref().expect("the table's split");
+    assert_eq!((split.train.len(), split.test.len()), (14, 6));
+    assert_eq!(data.items.classes.names(), ["a", "b"]);
+    common::noticed(&data, &["labels.csv", "the same classes as the folders"]);
+    // With other names for the classes the folders' stay, and the split is said to be unused.
+    write(root.path(), "labels.csv", table(&|class| format!("class {class}")));
+    let data = read();
+    assert_eq!(
+        (data.split.is_none(), data.items.classes.names()),
+        (true, &["a".to_owned(), "b".to_owned()][..])
+    );
+    common::noticed(&data, &["warning: labels.csv", "gives a split, which is not used"]);
+    // Folds are no labels.
+    let folds: String = (0..10)
+        .flat_map(|number| ["a", "b"].map(|class| format!("{class}/{number}.png,{}\n", number % 5)))
+        .collect();
+    write(root.path(), "labels.csv", format!("path,fold\n{folds}"));
+    common::noticed(&read(), &["labels.csv", "folds of a split", "no labels"]);
+    // Nor are patients, which are then known as such.
+    let patients: String = (0..10)
+        .flat_map(|number| ["a", "b"].map(|class| format!("{class}/{number}.png,p{}\n", number / 2)))
+        .collect();
+    write(root.path(), "labels.csv", format!("file,patient_id\n{patients}"));
+    let read_it = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    assert_eq!(read_it.labelled.dataset.items.classes.names(), ["a", "b"]);
+    assert!(read_it.labelled.unused_groups.is_some());
+    // A table whose names both folders have says nothing of the folders, and they are hardly classes.
+    let names: String = (0..10).map(|number| format!("{number},{}\n", ["x", "y"][number % 2])).collect();
+    write(root.path(), "labels.csv", format!("id,label\n{names}"));
+    common::refused(
+        read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)),
+        &["photos of the same names", "labels.csv", "`class_folders`"],
+    );
+    // Lists in forms that are not read are named.
+    std::fs::remove_file(root.path().join("labels.csv")).unwrap();
+    write(root.path(), "split_zhou.json", "{}");
+    common::noticed(&read(), &["warning: split_zhou.json", "is not read"]);
+}
+
+#[test]
+fn a_column_called_label_says_more_than_the_name_of_another_table() {
+    let root = tempfile::tempdir().unwrap();
+    (0..12).for_each(|number| write(root.path(), &format!("images/{number}.png"), png(number)));
+    let rows = |row: &dyn Fn(usize) -> String| {
+        (0..12).map(|number| format!("{number},{}\n", row(number))).collect::<String>()
+    };
+    write(root.path(), "train.csv", "id,label\n".to_owned() + &rows(&|row| ["a", "b"][row % 2].to_owned()));
+    let read = || read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    for header in ["id,patient_id,sex", "id,sex,age"] {
+        let values = rows(&|row| format!("{},{}", ["m", "f"][row % 2], 50 + row % 4));
+        write(root.path(), "metadata.csv", format!("{header}\n{values}"));
+        let data = read().labelled.dataset;
+        assert_eq!(data.items.classes.names(), ["a", "b"], "{header}");
+        common::noticed(&data, &["train.csv"]);
+    }
 }

@@ -234,6 +234,45 @@ fn tables_for_the_sides_of_the_split_are_read_together() {
 }
 
 #[test]
+fn texts_for_the_sides_of_the_split_are_read_together_where_they_are_the_labels() {
+    let files = numbered("images/", 0..12);
+    // As ImageNet, RVL-CDIP and others have them: path and number of class, by blanks.
+    let text = |files: &[String]| {
+        let rows = files.iter().enumerate().map(|(row, file)| format!("{file} {}\n", row % 2));
+        rows.collect::<String>()
+    };
+    let root = place(
+        &files,
+        &[
+            ("labels/train.txt", text(&files[..6])),
+            ("labels/val.txt", text(&files[6..10])),
+            ("labels/test.txt", text(&files[10..])),
+        ],
+    );
+    let options = TableOptions { folder: Some(root.path().to_owned()), ..TableOptions::default() };
+    let read = |path: &str| table::read(root.path().join(path), &options).unwrap().dataset;
+    let data = read("labels");
+    assert_eq!(sides(&data).map(|side| side.len()), [6, 4, 2]);
+    assert_eq!(data.items.classes.names(), ["0", "1"]);
+    noticed(&data, &["train.txt", "val.txt", "test.txt", "which give the split"]);
+    let alone = read("labels/train.txt");
+    assert_eq!(alone.items.len(), 6);
+    noticed(&alone, &["not read: val.txt, test.txt", "give their folder"]);
+    // Where they list the split, as VOC's do, they are not said to be unread.
+    let root = place(
+        &files,
+        &[
+            ("Main/cat_train.txt", text(&files[..6])),
+            ("Main/cat_val.txt", text(&files[6..])),
+            ("Main/cat_trainval.txt", text(&files)),
+        ],
+    );
+    let options = TableOptions { folder: Some(root.path().to_owned()), ..TableOptions::default() };
+    let data = table::read(root.path().join("Main/cat_trainval.txt"), &options).unwrap().dataset;
+    assert!(!data.notices.iter().any(|notice| notice.contains("not read")), "{:?}", data.notices);
+}
+
+#[test]
 fn tables_that_do_not_go_together_are_refused() {
     let files = numbered("images/", 0..10);
     let (train, valid) = (table(&files[..6]), table(&files[6..]));

@@ -138,6 +138,23 @@ impl WeightStore {
         Ok(path)
     }
 
+    /// Keeps these bytes as the file with a backbone's weights, in place of what would be downloaded, and of one that is
+    /// there; returns its path. Whoever reads it sees what it is by its bytes, not by its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or that of the file system where it cannot be written.
+    pub fn keep(&self, arch: Arch, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.folder.join(file_name(arch.info().publisher));
+        std::fs::create_dir_all(&self.folder).map_err(Error::io("make the folder", &self.folder))?;
+        let record = record_of(&path);
+        if record.is_file() {
+            files::remove(&record).map_err(Error::io("remove", &record))?;
+        }
+        ocelli_data::write_whole(&path, bytes)?;
+        write_record(&path)?;
+        Ok(path)
+    }
+
     /// What would be downloaded for a backbone, and its name in [`folder`](Self::folder).
     pub fn remote(&self, arch: Arch) -> RemoteFile {
         let info = arch.info();

@@ -285,6 +285,11 @@ fn is_below(tensor: &str, part: &str) -> bool {
 }
 
 impl ArchInfo {
+    /// Whether it takes an image as patches, like a vision transformer, with positions learnt at its size.
+    pub fn has_patches(&self) -> bool {
+        self.name.starts_with("vit_")
+    }
+
     /// The publisher's name for the network.
     pub const fn published_name(&self) -> &'static str {
         match self.publisher {

@@ -26,6 +26,11 @@ pub trait Classifier: Module + ModuleDisplay {
         None
     }
 
+    /// How it pools; `None` for a custom module.
+    fn pooling(&self) -> Option<Pool> {
+        None
+    }
+
     /// Its kind; `None` for a custom module and for a published network's own classifier.
     fn kind(&self) -> Option<HeadKind> {
         None
@@ -247,6 +252,14 @@ impl Classifier for Head {
             Self::Linear(head) => head.linear.outputs(),
             Self::Published(head) => head.layers.last().map_or(0, Linear::outputs),
         }
+    }
+
+    fn pooling(&self) -> Option<Pool> {
+        Some(match self {
+            Self::Transfer(head) => head.pool,
+            Self::Linear(head) => head.pool,
+            Self::Published(head) => head.form.pool,
+        })
     }
 
     fn new_of(

@@ -175,6 +175,11 @@ impl<B: Backbone> Network<B> {
         Err(Error::HeadForm { depths: depths.to_owned(), before_last })
     }
 
+    /// How the head pools the last stage's output; `None` for a custom module.
+    pub fn pooling(&self) -> Option<Pool> {
+        self.head.pooling()
+    }
+
     /// What the head is, so that it can be built again; `None` for a custom head.
     pub fn head_form(&self) -> Option<HeadForm> {
         self.head.kind().map(|kind| HeadForm { kind, depths: self.depths.clone() })

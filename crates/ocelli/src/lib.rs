@@ -56,6 +56,7 @@
 //! | the training loop | `train/fit.rs`, and one step in `train/step.rs` |
 //! | the training state, and where batches come from | `train/state.rs`, `train/input.rs` |
 //! | training in pieces of a batch, which processes share | `train/micro_batches.rs` |
+//! | photos of which each process has a part | `processes/gather.rs` |
 //! | losses | `train/loss.rs`, `train/custom_loss.rs` |
 //! | optimizers | `train/optimizer.rs` |
 //! | averages of weights (EMA, SWA) | `train/weight_average.rs` |
@@ -72,6 +73,7 @@
 //! | what is frozen, and whether features are cached | `recipe/freezing.rs` |
 //! | the diagnosis after each fit | `recipe/diagnosis.rs` |
 //! | how a recipe is run | `run/run_recipe.rs` |
+//! | which backbone suits photos best | `run/arch_choice.rs` |
 //! | runs: configuration, folder, checkpoints, resuming | `run/config.rs`, `run/folder.rs`, `run/checkpoint.rs` (when: `run/tracker.rs`, progress: `run/progress.rs`), `run/resume.rs` |
 //! | what a learner does, in a folder that is shown as a run | `run/recording.rs` |
 //! | what is read of a finished run, and label reviews | `run/finished.rs`, `run/review.rs` |
@@ -130,7 +132,7 @@ mod unknown;
 pub use burn::tensor::Device;
 pub use data::builder::{HashProgress, ImageDataBuilder};
 pub use data::of_run::MissingImages;
-pub use data::photos::{Found, outside, photos_in, trained_on};
+pub use data::photos::{Found, outside, photos_in};
 pub use data::valid_split::ValidSplit;
 pub use data::{ClassCount, ImageData, Part};
 pub use differences::Differences;
@@ -209,13 +211,16 @@ pub use predict::resume::{KeptRow, KeptRows};
 pub use predict::settings::TableSettings;
 pub use predict::sorter::{PhotoSorter, Placement};
 pub use predict::table::{TableFormat, TableLayout, TableWriter};
-pub use pretrained::built_in_weights;
+pub use pretrained::{built_in_weights, keep_weights};
 pub use processes::ProcessGroup;
 pub use recipe::builder::{Preset, RecipeBuilder};
 pub use recipe::diagnosis::{Baseline, Diagnosis, LossTrend, MetricChange};
 pub use recipe::freezing::{Freezing, Summary};
-pub use recipe::logistic::{LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit};
+pub use recipe::logistic::{
+    LastPooling, LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit,
+};
 pub use recipe::{LrChoice, Phase, Recipe, TrainPhase};
+pub use run::arch_choice::{AUTO_ARCH, ArchScore, compare_archs};
 pub use run::config::{RunConfig, RunEnv, Thresholds, photos_of_run};
 pub use run::folder::{Recorder, RunFolder};
 pub use run::observed::{RunSettings, RunState};

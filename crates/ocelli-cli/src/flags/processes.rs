@@ -1,6 +1,9 @@
 //! Flags of processes that train together, and how they join.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
+use indicatif::ProgressBar;
 use ocelli::ProcessGroup;
 use ocelli::distributed::{Tcp, TcpOptions};
 #[cfg(unix)]
@@ -8,6 +11,7 @@ use ocelli_mpi::Mpi;
 use ocelli_mpi::{LIBRARY_VARIABLE, Launcher};
 
 use crate::errors::Failure;
+use crate::output::progress_bar;
 use crate::values::whole;
 
 /// The secret that processes share which join over TCP. Not a flag, since all users of a machine see those.
@@ -35,6 +39,14 @@ pub struct ProcessFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", requires = "join", value_parser = whole::<1, 4096>)]
     ranks: Option<usize>,
+    /// Each process has a part of the photos: bring them together first
+    ///
+    /// DATA is then a folder of each process. The photos of all, told apart by content, are sent to every machine,
+    /// into the cache folder, and trained on as one folder with all of them would be; what is there already is not
+    /// sent again.
+    #[arg(hide_short_help = true)]
+    #[arg(long, conflicts_with = "labels")]
+    data_per_rank: bool,
 }
 
 impl ProcessFlags {
@@ -54,6 +66,33 @@ impl ProcessFlags {
             Some(launcher) => by_mpi(&launcher),
             None => Ok(ProcessGroup::default()),
         }
+    }
+}
+
+impl ProcessFlags {
+    /// The folder with the photos of all processes, where each has a part of them in `folder`; else that itself.
+    pub fn gathered(
+        &self,
+        folder: &Path,
+        cache: &Path,
+        processes: &ProcessGroup,
+        quiet: bool,
+    ) -> Result<PathBuf, Failure> {
+        if !self.data_per_rank {
+            return Ok(folder.to_owned());
+        }
+        let shows = !quiet && processes.rank() == 0;
+        let bar = shows.then(|| {
+            progress_bar("photos of other processes  {bar:30} {bytes} of {total_bytes} · {eta} left")
+        });
+        let gathered = processes.gather_photos(folder, cache, &mut |arrived, all| {
+            if let Some(bar) = &bar {
+                bar.set_length(all);
+                bar.set_position(arrived);
+            }
+        });
+        bar.iter().for_each(ProgressBar::finish_and_clear);
+        Ok(gathered?)
     }
 }
 

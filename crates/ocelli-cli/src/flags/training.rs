@@ -3,18 +3,21 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ocelli::{Arch, Optimizer, RunConfig};
+use ocelli::{AUTO_ARCH, Optimizer, RunConfig};
 
-use crate::values::{arch, at_least_0, batch_size, names_help, one_of, seed};
+use crate::errors::Failure;
+use crate::values::{ArchOrAuto, arch_or_auto, at_least_0, batch_size, names_help, one_of, seed};
 
 /// The pretrained network.
 #[derive(Debug, Args)]
 pub struct BackboneFlags {
     /// Backbone [default: efficientnet_lite0]
     ///
-    /// `ocelli models` lists them. Its weights are downloaded if they are not on this machine.
-    #[arg(long, value_name = "NAME", help_heading = "Training", value_parser = arch)]
-    pub arch: Option<Arch>,
+    /// `ocelli models` lists them. Its weights are downloaded if they are not on this machine. auto: the best for these
+    /// photos among those whose weights are on this machine, by cross-validation of a linear head on up to 1,000 of
+    /// them; ocelli pull gets more.
+    #[arg(long, value_name = "NAME", help_heading = "Training", value_parser = arch_or_auto)]
+    pub arch: Option<ArchOrAuto>,
     /// Pretrained weights of the backbone: a safetensors file or a PyTorch checkpoint
     ///
     /// [default: the published ones]
@@ -26,11 +29,25 @@ pub struct BackboneFlags {
 impl BackboneFlags {
     /// Applies the flags to settings.
     pub fn apply(&self, settings: &mut RunConfig) {
-        if let Some(arch) = self.arch {
-            settings.arch = arch.to_string();
-            settings.size = arch.info().size;
+        match self.arch {
+            Some(ArchOrAuto::Arch(arch)) => {
+                settings.arch = arch.to_string();
+                settings.size = arch.info().size;
+            }
+            Some(ArchOrAuto::Auto) => settings.arch = AUTO_ARCH.to_owned(),
+            None => {}
         }
         settings.weights = self.weights.clone().or(settings.weights.take());
+    }
+
+    /// Refuses to choose a backbone.
+    pub fn no_auto(&self, verb: &str) -> Result<(), Failure> {
+        match self.arch {
+            Some(ArchOrAuto::Auto) => Err(Failure::Error(format!(
+                "--arch auto is for ocelli train, which compares backbones; give ocelli {verb} the name of one"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

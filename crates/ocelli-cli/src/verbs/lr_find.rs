@@ -128,6 +128,7 @@ const WRITTEN: &[&str] = if cfg!(feature = "plot") { &["png", "svg", "csv"] } el
 impl LrFind {
     pub fn run(&self) -> Result<(), Failure> {
         self.out.iter().try_for_each(|out| output::no_dash(out, "--out"))?;
+        self.backbone.no_auto("lr-find")?;
         self.compute.threads.start()?;
         let search = self.search()?;
         let quiet = self.output.quiet || self.json;

@@ -256,6 +256,7 @@ mod tests {
                 "--join",
                 "--rank",
                 "--ranks",
+                "--data-per-rank",
                 "--quiet",
                 "--verbose",
             ];

@@ -62,6 +62,7 @@ pub fn complete(plan: Command) -> Command {
 
 impl Plan {
     pub fn run(&self) -> Result<(), Failure> {
+        self.settings.backbone.no_auto("plan")?;
         let threads = self.compute.threads.start()?;
         let cache = self.cache.folder()?;
         let settings = self.settings.settings(self.data.as_deref(), self.compute.precision)?;

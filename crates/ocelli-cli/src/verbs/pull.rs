@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use ocelli::{Arch, WeightStore, built_in_weights};
+use ocelli::{Arch, WeightStore, built_in_weights, keep_weights};
 
 use crate::errors::Failure;
 use crate::flags::CacheFlags;
@@ -18,6 +18,7 @@ use crate::values::{arch, whole};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli pull efficientnet_lite4
+  ocelli pull efficientnet_lite2 --from efficientnet-lite2-9656183e.pth
   HF_ENDPOINT=https://hub.example.org ocelli pull convnext_atto
 
 Environment:
@@ -29,6 +30,12 @@ pub struct Pull {
     #[arg(required = true, value_name = "NAME", value_parser = arch)]
     names: Vec<Arch>,
 
+    /// Keep the weights of this file instead, where the network is not to be reached
+    ///
+    /// A safetensors file or a PyTorch checkpoint with the tensors of torchvision's or timm's network. It is checked, and
+    /// used like downloaded weights.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Give up if the server sends nothing for this long
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<1, 86_400>)]
     timeout: usize,
@@ -46,6 +53,14 @@ impl Pull {
             None => WeightStore::from_environment()?,
         };
         store.retry.read_timeout = Duration::from_secs(self.timeout as u64);
+        if let Some(file) = &self.from {
+            let [arch] = self.names[..] else {
+                let message = "--from has the weights of one backbone: give one name";
+                return Err(Failure::Error(message.to_owned()));
+            };
+            path_line(&keep_weights(&store, arch, file)?);
+            return Ok(());
+        }
         for arch in &self.names {
             match built_in_weights(*arch) {
                 Some(_) => println!("{arch} is built in"),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run, trained_on};
+use ocelli::{Model, Submission, Submitted, Tta, Values, photos_of_run};
 
 use crate::errors::Failure;
 use crate::flags::{PixelFlags, ThreadFlags};
@@ -66,11 +66,11 @@ impl Submit {
         let folders: Vec<&Path> = [&*self.test].into_iter().chain(photos.as_deref()).collect();
         let out = text_destination(self.out.as_deref(), "submission.csv", &folders, false)?;
         let submitted = self.write(&model, out.path())?;
-        if let Some((seen @ 1.., all)) = trained_on(&self.model, &self.test)? {
+        if submitted.trained > 0 {
             eprintln!(
-                "warning: the model was trained on {} of {}; results on them do not show how well it generalizes",
-                count(seen),
-                counted(all, "photo")
+                "warning: the model was trained on the photos of {} of {}; results on them do not show how well it generalizes",
+                count(submitted.trained),
+                counted(submitted.rows, "row")
             );
         }
         print_problems(&submitted);

@@ -131,6 +131,7 @@ const OTHERS: &[&str] = &[
     "--trace",
     "--values",
     "--weights",
+    "--from",
     "--with",
 ];
 

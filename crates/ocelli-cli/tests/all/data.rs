@@ -306,3 +306,106 @@ fn copies_of_training_photos_among_those_for_validation_are_told() {
     }
     assert!(!notices("apart").contains("look like"));
 }
+
+#[test]
+fn evaluation_tells_of_training_photos_that_are_saved_anew() {
+    let place = Place::with_photos(8);
+    // A table names photos without their endings.
+    let mut table = "id,label\n".to_owned();
+    for (path, _) in snapshot(&place.path("photos")) {
+        let [photo, class] = [path.file_stem(), path.parent().and_then(|class| class.file_name())];
+        table += &format!("{},{}\n", photo.unwrap().display(), class.unwrap().display());
+    }
+    fs::write(place.path("table.csv"), table).unwrap();
+    place.run(&["train", "photos", "--recipe", "linear", "--size", "64", "--out", "run"]);
+    place.run(&[
+        "train",
+        "photos",
+        "--labels",
+        "table.csv",
+        "--recipe",
+        "linear",
+        "--size",
+        "64",
+        "--out",
+        "of-table",
+    ]);
+    for run in ["run", "of-table"] {
+        let split = place.read(&format!("{run}/split.csv"));
+        let trained: Vec<&str> = split.lines().filter_map(|row| row.strip_suffix(",train")).collect();
+        let folder = format!("anew-{run}");
+        for (path, mut bytes) in snapshot(&place.path("photos")) {
+            let id = path.strip_prefix(place.path("photos")).unwrap();
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            if trained.contains(&id.to_str().unwrap()) || trained.contains(&stem) {
+                let to = place.path(&folder).join(id);
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                bytes.push(0);
+                fs::write(to, bytes).unwrap();
+            }
+        }
+        let evaluated =
+            |data: &str| crate::common::stderr(&place.ocelli(&["evaluate", run, data]).output().unwrap());
+        let said = evaluated(&folder);
+        let expected = format!("at least {} images look much like training images", trained.len());
+        assert!(said.contains(&expected), "{run}: {said}");
+        // Images that were held out are none of them.
+        if run == "run" {
+            let own = evaluated("photos");
+            assert!(!own.contains("look much like") && own.contains("left out"), "{own}");
+        }
+    }
+}
+
+#[test]
+fn folders_of_patients_within_classes_are_told_where_the_split_cuts_them() {
+    let place = Place::with_photos(12);
+    for class in ["flags", "food-and-drink", "smileys-and-emotion"] {
+        for (number, (path, _)) in snapshot(&place.path(&format!("photos/{class}"))).into_iter().enumerate() {
+            let inner = place.path(&format!("photos/{class}/patient-{class}-{}", number / 3));
+            fs::create_dir_all(&inner).unwrap();
+            fs::rename(&path, inner.join(format!("{}.png", number % 3))).unwrap();
+        }
+    }
+    let said = |more: &[&str]| {
+        let train = ["train", "photos", "--recipe", "linear", "--size", "32"];
+        let output = place.ocelli(&[&train[..], more].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", crate::common::stderr(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned() + &crate::common::stderr(&output)
+    };
+    for more in [&[][..], &["--folds", "3"]] {
+        let text = said(more);
+        assert!(text.contains("of one patient, animal or video, metrics are too good"), "{text}");
+        assert!(text.contains("--group-pattern '/([^/]+)/[^/]+$'"), "{text}");
+    }
+    let text = said(&["--group-pattern", "/([^/]+)/[^/]+$"]);
+    assert!(!text.contains("metrics are too good"), "{text}");
+    assert!(text.contains("no group is in both the training and the validation set"), "{text}");
+}
+
+#[test]
+fn a_table_with_the_same_labels_for_all_images_is_refused() {
+    let place = Place::with_photos(4);
+    let mut table = "file,labels\n".to_owned();
+    for (path, _) in snapshot(&place.path("photos")) {
+        table += &format!("{},a|b\n", path.strip_prefix(place.path("photos")).unwrap().display());
+    }
+    fs::write(place.path("table.csv"), table).unwrap();
+    let refused = place.refusal(&["train", "photos", "--labels", "table.csv", "--task", "multi-label"]);
+    assert!(refused.contains("the same labels, a, b") && refused.contains("--label-column"), "{refused}");
+}
+
+#[test]
+fn cross_validation_tells_of_copies_in_several_folds_once() {
+    let place = Place::with_photos(9);
+    for (path, mut bytes) in snapshot(&place.path("photos")) {
+        bytes.push(0);
+        fs::write(path.with_extension("copy.png"), bytes).unwrap();
+    }
+    let train = ["train", "photos", "--folds", "3", "--recipe", "linear", "--size", "64"];
+    let output = place.ocelli(&train).output().unwrap();
+    let said = crate::common::stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("in fold 1 of 3 at least").count(), 1, "{said}");
+    assert_eq!(said.matches("look much like").count(), 1, "{said}");
+}

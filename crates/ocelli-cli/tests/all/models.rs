@@ -93,3 +93,42 @@ fn devices_that_are_not_there_are_refused() {
     assert!(stderr(&output).contains("unknown device \"gpu\""), "{}", stderr(&output));
     assert!(!place.path("runs").exists(), "nothing was begun");
 }
+
+#[test]
+fn the_backbone_is_chosen_among_those_whose_weights_are_on_this_machine() {
+    let place = Place::with_photos(24);
+    let train = ["train", "photos", "--arch", "auto", "--recipe", "linear", "--size", "64"];
+    let said = |more: &[&str]| {
+        let output = place.ocelli(&[&train[..], more].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", crate::common::stderr(&output));
+        crate::common::stderr(&output)
+    };
+    let alone = said(&["--out", "alone"]);
+    assert!(alone.contains("efficientnet_lite0, the only one whose weights are on this machine"), "{alone}");
+    // Weights that nothing was learnt by are here as well, and cheaper to compute.
+    let network = ocelli::Arch::MobileNetV3Large.untrained(3, 2, 0, &cpu());
+    fs::write(place.path("weights.safetensors"), network.to_tensors().to_bytes("format", "pt")).unwrap();
+    let path = place.run(&["pull", "mobilenet_v3_large", "--from", "weights.safetensors"]);
+    assert!(path.contains("weights"), "{path}");
+    let chosen = said(&["--out", "chosen"]);
+    assert!(chosen.contains("the backbone is efficientnet_lite0"), "{chosen}");
+    assert!(chosen.contains("of others: mobilenet_v3_large "), "{chosen}");
+    assert!(place.read("chosen/config.toml").contains("arch = \"efficientnet_lite0\""));
+    // The choice is that of training images alone, and what follows is that of the backbone by its name.
+    place
+        .run(&[&["train", "photos", "--recipe", "linear", "--size", "64"][..], &["--out", "named"]].concat());
+    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
+    assert!(model("chosen") == model("named"), "the choice has changed what follows");
+    // Kept weights are used by their name, and must be those of the network.
+    place.run(&["train", "photos", "--arch", "mobilenet_v3_large", "--recipe", "linear", "--size", "64"]);
+    let refused = place.refusal(&["pull", "resnet18", "--from", "weights.safetensors"]);
+    assert!(refused.contains("conv1.weight"), "{refused}");
+    assert!(
+        place.refusal(&["pull", "efficientnet_lite0", "--from", "weights.safetensors"]).contains("built in")
+    );
+    let weights = ["--weights", "weights.safetensors"];
+    assert!(place.refusal(&[&train[..], &weights].concat()).contains("--weights"));
+    assert!(
+        place.refusal(&["lr-find", "photos", "--arch", "auto"]).contains("--arch auto is for ocelli train")
+    );
+}

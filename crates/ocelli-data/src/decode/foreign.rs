@@ -57,6 +57,10 @@ pub(crate) fn refused(path: &Path, head: &[u8], file: impl Read + Seek) -> Optio
 const OTHER_ENDINGS: [&str; 10] = ["avif", "exr", "hdr", "j2k", "jp2", "jxl", "psd", "qoi", "xcf", "fits"];
 
 fn extension(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if name.ends_with(".nii.gz") {
+        return "nii.gz".to_owned();
+    }
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
@@ -88,6 +92,8 @@ const JXL: &str = "convert it to PNG, for example with libjxl: djxl FILE FILE.pn
 const DICOM: &str = "convert it to PNG with the window that shows what matters, for example with DCMTK: dcm2img --use-window 1 FILE FILE.png";
 const FITS: &str = "write its image as a PNG or TIFF file, for example with astropy and tifffile";
 const NIFTI: &str = "write its slices as PNG or TIFF files, for example with med2image or nibabel";
+const CZI: &str =
+    "write its planes as PNG or TIFF files, for example with Bio-Formats: bfconvert FILE FILE.tiff";
 const VIDEO: &str = "take pictures out of it, for example with FFmpeg: ffmpeg -i FILE -vf fps=1 %05d.jpg";
 
 /// What the first bytes announce, with an article, and what to do.
@@ -145,7 +151,10 @@ fn by_ending(extension: &str) -> Option<(&'static str, &'static str)> {
         "tga" => Some(("a TGA image", MAGICK)),
         "pcx" => Some(("a PCX image", MAGICK)),
         "svg" => Some(("an SVG drawing", MAGICK)),
-        "nii" => Some(("a NIfTI image", NIFTI)),
+        "nii" | "nii.gz" => Some(("a NIfTI image", NIFTI)),
+        "czi" => Some(("a microscope image of Zeiss (CZI)", CZI)),
+        "sgi" => Some(("an SGI image", MAGICK)),
+        "eps" => Some(("a PostScript drawing", MAGICK)),
         _ => None,
     }
 }

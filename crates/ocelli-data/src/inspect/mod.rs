@@ -4,12 +4,16 @@
 //! |---|---|
 //! | this one | the facts of each image, and which images are the same or look it |
 //! | [`report`] | the findings, and the figures between them |
+//! | [`look`] | whether two images look the same |
+//! | `telltale.rs` | whether the files tell the classes apart |
 //! | [`quality`] | blank, dark and blurred photos |
 
+pub mod look;
 pub mod quality;
 pub mod report;
+mod telltale;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -18,12 +22,14 @@ use serde::Serialize;
 use crate::decode::{Format, Levels, Probe, budget};
 use crate::digest::Digest;
 use crate::photo_file::read_photo;
-use crate::resize::{Filter, Resize};
 use crate::threads::pool;
-use crate::{DataError, Decoder, Items, RgbImage};
+use crate::{DataError, Decoder, Items};
+use look::{Look, Quarter};
+pub use look::{images_that_look_like, pairs_that_look_the_same};
 use quality::Quality;
 pub use quality::{images_of_many_bands, images_of_several_pages, shallow_images};
 pub use report::Report;
+pub use telltale::telltale;
 
 /// All that was found in the images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -106,31 +112,6 @@ pub fn inspect(
     })
 }
 
-/// Those of these pairs of items that look the same: resized, compressed anew, slightly cropped. Each image is
-/// decoded once, with `threads` threads (0: one for each core); one that cannot be read looks like none.
-///
-/// # Errors
-/// Where threads cannot be started.
-pub fn pairs_that_look_the_same(
-    items: &Items,
-    pairs: &[(usize, usize)],
-    decoder: &Decoder,
-    threads: usize,
-) -> Result<Vec<(usize, usize)>, DataError> {
-    let images: BTreeSet<usize> = pairs.iter().flat_map(|&(one, other)| [one, other]).collect();
-    let images: Vec<usize> = images.into_iter().collect();
-    let looks: HashMap<usize, Look> = pool(threads)?.install(|| {
-        let look = |&item: &usize| {
-            Some((item, Look::of(&decoder.decode_file_for(&items[item].path, LOOK_SIDE).ok()?)))
-        };
-        images.par_iter().filter_map(look).collect()
-    });
-    let are_alike = |(one, other): &(usize, usize)| {
-        looks.get(one).zip(looks.get(other)).is_some_and(|(one, other)| one.is_like(other))
-    };
-    Ok(pairs.iter().copied().filter(are_alike).collect())
-}
-
 /// What stays in memory of an image while others are examined.
 struct Seen {
     facts: ImageFacts,
@@ -191,51 +172,14 @@ fn identical(seen: &[Seen]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// How an image looks from afar.
-#[derive(Debug, Clone)]
-struct Look {
-    /// Whether each of 8 × 8 cells is darker than its right neighbour (a difference hash).
-    hash: u64,
-    /// `[8, 9, 3]`.
-    thumbnail: Vec<u8>,
-}
-
-/// From images of this many pixels on a side a look is the same, but for single units.
-const LOOK_SIDE: u32 = 64;
-/// Alike are images whose hashes differ in at most this many of 64 bits …
-const DIFFERENT_BITS: u32 = 3;
-/// … and whose thumbnails differ by at most this much on average, in units of 0..=255.
-const DIFFERENT_COLOUR: u32 = 8;
-
-impl Look {
-    fn of(image: &RgbImage) -> Self {
-        let thumbnail = Resize::whole(image, (9, 8)).pixels(image, Filter::Area);
-        let luma =
-            |pixel: &[u8]| 299 * u32::from(pixel[0]) + 587 * u32::from(pixel[1]) + 114 * u32::from(pixel[2]);
-        let row = |row: &[u8]| {
-            let luma: Vec<u32> = row.chunks_exact(3).map(luma).collect();
-            luma.windows(2).fold(0u64, |bits, pair| bits << 1 | u64::from(pair[0] < pair[1]))
-        };
-        let hash = thumbnail.chunks_exact(27).fold(0, |bits, line| bits << 8 | row(line));
-        Look { hash, thumbnail }
-    }
-
-    fn is_like(&self, other: &Look) -> bool {
-        let differences = self.thumbnail.iter().zip(&other.thumbnail).map(|(a, b)| u32::from(a.abs_diff(*b)));
-        (self.hash ^ other.hash).count_ones() <= DIFFERENT_BITS
-            && differences.sum::<u32>() <= DIFFERENT_COLOUR * self.thumbnail.len() as u32
-    }
-}
-
 /// Groups of images connected by likeness, without those that are byte-identical throughout.
 fn alike(seen: &[Seen]) -> Vec<Vec<usize>> {
-    // Two hashes that differ in at most three bits agree in at least one of four quarters.
-    let mut candidates: BTreeMap<(u32, u16), Vec<usize>> = BTreeMap::new();
+    let mut candidates: BTreeMap<Quarter, Vec<usize>> = BTreeMap::new();
     for (index, look) in
         seen.iter().enumerate().filter_map(|(index, seen)| Some((index, seen.look.as_ref()?)))
     {
-        for quarter in 0..=DIFFERENT_BITS {
-            candidates.entry((quarter, (look.hash >> (16 * quarter)) as u16)).or_default().push(index);
+        for quarter in look.quarters() {
+            candidates.entry(quarter).or_default().push(index);
         }
     }
     let mut leader: Vec<usize> = (0..seen.len()).collect();

@@ -69,6 +69,9 @@ const LEFT_BEHIND: [(&str, &str); 31] = [
     ("__pycache__", "what Python keeps"),
 ];
 
+/// How the reason begins why a link is left out that leads nowhere.
+pub(super) const BROKEN_LINK: &str = "a broken link";
+
 /// Extensions of files that may be among photos and are not images: texts, tables, programs, models.
 const DOCUMENTS: [&str; 73] = [
     "txt",
@@ -232,13 +235,16 @@ pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
 /// What a file is by an ending behind that of an image: `photo.jpg.part`, `photo.jpg~`.
 fn no_photo_yet(path: &Path) -> Option<Skipped> {
     const UNFINISHED: [&str; 5] = ["crdownload", "part", "partial", "download", "opdownload"];
-    const COPIES: [&str; 4] = ["bak", "old", "orig", "tmp"];
+    const COPIES: [&str; 6] = ["bak", "backup", "old", "orig", "original", "tmp"];
     let (extension, inner) = (extension_of(path), Path::new(path.file_stem()?));
     if UNFINISHED.contains(&extension.as_str()) && is_named_as_image(inner) {
         return Some(Skipped::image(path, "an unfinished download"));
     }
     let is_copy = COPIES.contains(&extension.as_str()) && is_named_as_image(inner)
         || extension.strip_suffix('~').is_some_and(|plain| is_named_as_image(&path.with_extension(plain)));
+    // ExifTool's: `photo.jpg_original`.
+    let of_exiftool = extension.strip_suffix("_original");
+    let is_copy = is_copy || of_exiftool.is_some_and(|plain| is_named_as_image(&path.with_extension(plain)));
     is_copy.then(|| Skipped::new(path, "a program's copy of another file"))
 }
 
@@ -281,7 +287,7 @@ fn walk_error(error: &walkdir::Error, folder: &Path) -> Skipped {
     match (error.loop_ancestor(), error.io_error()) {
         (Some(_), _) => Skipped::new(path, "a link to its own parent"),
         (None, Some(source)) if path.is_symlink() => {
-            let reason = format!("a broken link: {}", io_reason(source));
+            let reason = format!("{BROKEN_LINK}: {}", io_reason(source));
             if is_named_as_image(path) { Skipped::image(path, reason) } else { Skipped::other(path, reason) }
         }
         // What is in a folder that cannot be read is not known.

@@ -74,7 +74,14 @@ pub(crate) struct NamedRole {
 
 /// The role of a name, if one of its words is one of a split's.
 pub(crate) fn named_role(name: &str) -> Option<NamedRole> {
-    let lower = name.to_lowercase();
+    // As CycleGAN's data sets have them: `trainA`.
+    let spaced = match name.strip_suffix(|letter: char| letter.is_ascii_uppercase()) {
+        Some(word) if word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+            format!("{word} {}", &name[word.len()..])
+        }
+        _ => name.to_owned(),
+    };
+    let lower = spaced.to_lowercase();
     let words = lower.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     let (mut roles, mut rest) = (Vec::new(), Vec::new());
     for word in words {

@@ -1,5 +1,6 @@
 //! Weights files: named tensors of a safetensors file or a PyTorch checkpoint, read into f32.
 
+mod efficientnet;
 mod pytorch;
 mod safetensors;
 
@@ -50,7 +51,8 @@ impl TensorFile {
     ///
     /// Of a checkpoint that holds more than weights, those under the first of `state_dict_ema`, `model_ema`,
     /// `state_dict`, `model_state_dict` and `model` are read. A prefix `module.` or `_orig_mod.` of all names
-    /// is removed, `norm.1` in a DenseNet becomes `norm1`, and `num_batches_tracked` is left out. No pickle
+    /// is removed, `norm.1` in a DenseNet becomes `norm1`, names of the package EfficientNet-PyTorch become timm's, and
+    /// `num_batches_tracked` is left out. No pickle
     /// is executed: a checkpoint may hold tensors and plain values only.
     ///
     /// # Errors
@@ -179,7 +181,11 @@ impl TensorFile {
         }
         // These are of the same names.
         let dtypes = self.dtypes.into_iter().map(|(name, dtype)| (current_name(&name[start..]), dtype));
-        Ok(Self { tensors, dtypes: dtypes.collect(), ..self })
+        let renamed = efficientnet::timm_names(&tensors);
+        let name_of = |name: String| renamed.get(&name).cloned().unwrap_or(name);
+        let dtypes = dtypes.map(|(name, dtype)| (name_of(name), dtype)).collect();
+        let tensors = tensors.into_iter().map(|(name, tensor)| (name_of(name), tensor)).collect();
+        Ok(Self { tensors, dtypes, ..self })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading image data: where it comes from, how images are loaded, and the validation split.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +9,10 @@ use ocelli_data::source::folder::FolderOptions;
 use ocelli_data::source::table::{self, Column, Labelled, SplitBy, TableOptions, UnusedGroups};
 use ocelli_data::{
     Augmentation, BadImages, Channels, DataError, Dataset, Digest, Filter, Framing, Grouping, Items, Split,
-    Task, groups, source, split,
+    Target, Task, groups, source, split,
 };
 
+use crate::data::notices;
 use crate::data::options::ImageOptions;
 use crate::data::photos::TrainedOn;
 use crate::data::recorded::Recorded;
@@ -21,6 +23,9 @@ use crate::error::{Error, Result};
 const AS_LISTED: &str = "as listed";
 /// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
+/// That of a split by single images.
+const DRAWN: &str = "split by Ocelli";
+const ONE_FOLD: &str = "one fold of several";
 /// The origin of a split that folders define.
 const BY_FOLDERS: &str = "folders";
 /// The origin of a split that the folders of a table's files define.
@@ -249,6 +254,12 @@ impl ImageDataBuilder {
         self.read_with(&mut |root| self.folder_options().read(root))
     }
 
+    /// The ids of all images that are there now; nothing is decoded or hashed.
+    pub(crate) fn ids(&self) -> Result<BTreeSet<String>> {
+        let (labelled, _) = self.allowing_missing().read()?;
+        Ok(labelled.dataset.items.items.into_iter().map(|item| item.id).collect())
+    }
+
     /// What counts as a photo in class folders.
     pub(super) fn folder_options(&self) -> FolderOptions {
         FolderOptions { include_masks: self.class_folders, outermost: self.class_folders }
@@ -272,7 +283,11 @@ impl ImageDataBuilder {
             Source::List(files, task) => {
                 (Labelled::by_folders(source::list::read_labelled(files, *task)?), AS_LISTED)
             }
-            Source::Folder(root) if self.class_folders => (Labelled::by_folders(folder(root)?), BY_FOLDERS),
+            Source::Folder(root) if self.class_folders => {
+                let mut labelled = Labelled::by_folders(folder(root)?);
+                table::follow_lists(root, &mut labelled);
+                (labelled, BY_FOLDERS)
+            }
             Source::Folder(root) => {
                 let options = TableOptions {
                     group_column: column.cloned(),
@@ -352,6 +367,11 @@ impl ImageDataBuilder {
         same
     }
 
+    /// Whether images are drawn for validation one by one.
+    pub(super) fn holds_out_by_image(&self, origin: &str) -> bool {
+        [DRAWN, ONE_FOLD, BY_FOLDS].contains(&origin)
+    }
+
     /// A classifier needs at least two classes.
     pub(super) fn enough_classes(&self, items: &Items, says: &str) -> Result<()> {
         let path = self.source.path();
@@ -362,6 +382,27 @@ impl ImageDataBuilder {
                     row: None,
                     detail: format!("has the single class \"{class}\", and a classifier needs at least two"),
                     advice: "name the column of the labels (`label_columns`), or add rows of other classes"
+                        .to_owned(),
+                }))
+            }
+            _ if items.task == Task::MultiLabel && have_the_same_labels(items) => {
+                Err(Error::Data(DataError::Table {
+                    path: path.to_owned(),
+                    row: None,
+                    detail: format!(
+                        "gives all {} images the same labels, {}, so that there is nothing to learn",
+                        ocelli_data::text::count(items.len()),
+                        items
+                            .classes
+                            .names()
+                            .iter()
+                            .take(5)
+                            .map(String::as_str)
+                            .collect::<Vec<_>>()
+                            .join(", ")
+                    ),
+                    advice: "name the column of the labels (`label_columns`), and what separates them \
+                             (`label_separator`), or add rows with others"
                         .to_owned(),
                 }))
             }
@@ -389,7 +430,7 @@ impl ImageDataBuilder {
             None => says,
         };
         let (drawn, one_fold) = match groups {
-            None => ("split by Ocelli", "one fold of several"),
+            None => (DRAWN, ONE_FOLD),
             Some(_) => ("split by Ocelli, group by group", "one fold of several, of whole groups"),
         };
         let source_splits = own.as_ref().is_some_and(|own| !own.valid.is_empty());
@@ -423,8 +464,24 @@ impl ImageDataBuilder {
                 None => (Split::read(items, path)?, "as the split file says"),
             },
             (Some(ValidSplit::Items(valid)), _) => (Split::explicit(items, &test, valid)?, "as asked"),
-            (Some(ValidSplit::Folds(_)), _) => (Split::everything(items, &test), BY_FOLDS),
+            (Some(ValidSplit::Folds(_)), _) => {
+                let split = Split::everything(items, &test);
+                // Folds by group hold out whole groups.
+                notices.extend(
+                    groups.is_none().then(|| notices::never_held_out(items, digests, &split)).flatten(),
+                );
+                (split, BY_FOLDS)
+            }
             (Some(ValidSplit::Nothing), _) => (Split::everything(items, &test), "nothing is held out"),
         })
+    }
+}
+
+fn have_the_same_labels(items: &Items) -> bool {
+    let mut targets =
+        items.items.iter().map(|item| &item.target).filter(|target| **target != Target::Unlabelled);
+    match targets.next() {
+        Some(first) => items.len() > 1 && targets.all(|target| target == first),
+        None => false,
     }
 }

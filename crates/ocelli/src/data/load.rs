@@ -6,9 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ocelli_data::inspect::{Report, images_of_many_bands, images_of_several_pages, inspect, shallow_images};
+use ocelli_data::inspect::{
+    Report, images_of_many_bands, images_of_several_pages, inspect, shallow_images, telltale,
+};
 use ocelli_data::source::UNUSED;
-use ocelli_data::source::table::{Labelled, UnusedGroups};
+use ocelli_data::source::table::Labelled;
+use ocelli_data::split::k_fold;
 use ocelli_data::{
     BadImages, ClassLoss, Classes, DataError, Dataset, Digest, Item, Items, Skipped, Split, Target,
     check_classes, class_losses, digests, timeline, undecodable_classes,
@@ -79,6 +82,7 @@ impl ImageDataBuilder {
         notices.extend(images_of_many_bands(&items, &split.train, &self.options.loading.decoder));
         notices.extend(images_of_several_pages(&items, &split.train, &self.options.loading.decoder));
         notices.extend(shallow_images(&items, &split.train, &self.options.loading.decoder));
+        notices.extend(telltale(&items, &split.train, &self.options.loading.decoder));
         let data = ImageData::new(items, split, digests, origin, &self);
         // Images that are found unreadable here are listed when their batch is loaded.
         let groups = groups.map(Arc::new);
@@ -148,7 +152,19 @@ impl ImageDataBuilder {
                 let (split, origin) =
                     self.split(own, &items, &digests, groups.as_deref(), says, implied, &mut notices)?;
                 notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
-                notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
+                if groups.is_none() {
+                    // Of several folds one is like the other.
+                    let of_fold = self
+                        .folds()
+                        .and_then(|folds| k_fold(&items, &digests, &split.test, folds, 0, self.seed).ok());
+                    let drawn = of_fold.as_ref().unwrap_or(&split);
+                    if self.holds_out_by_image(origin) {
+                        notices.extend(notices::inner_folders(&items, drawn));
+                        notices.extend(notices::changed_images(&items, drawn));
+                    }
+                    notices.extend(unused_groups.and_then(|unused| notices::unused_groups(&unused, drawn)));
+                }
+                notices.extend(self.left_out(&items, &split));
                 (items, digests, split, origin, groups)
             }
         };
@@ -166,12 +182,18 @@ impl ImageDataBuilder {
         })
     }
 
-    /// What a split leaves out or shares, that nobody has asked for.
-    fn about_split(&self, items: &Items, split: &Split, unused: Option<UnusedGroups>) -> Vec<String> {
+    /// What a list of the split leaves out.
+    fn left_out(&self, items: &Items, split: &Split) -> Option<String> {
         let listed = matches!(self.valid_split, Some(ValidSplit::File(_)));
-        let left_out = if listed { notices::in_no_part(items, split) } else { None };
-        let unused = unused.and_then(|unused| notices::unused_groups(&unused, split));
-        left_out.into_iter().chain(unused).collect()
+        if listed { notices::in_no_part(items, split) } else { None }
+    }
+
+    /// The folds of a cross-validation.
+    fn folds(&self) -> Option<usize> {
+        match self.valid_split {
+            Some(ValidSplit::Folds(folds)) => Some(folds),
+            _ => None,
+        }
     }
 
     /// Decisions about the labels of these items.
@@ -260,6 +282,10 @@ impl ImageDataBuilder {
                 ));
                 origin = "those that the model was not trained on";
             }
+            notices.extend(trained_on.look_alikes(&items, &valid, &self.options.loading)?);
+        }
+        if says == AS_THE_TABLE_SAYS {
+            notices.extend(notices::of_one_class(&items, &valid));
         }
         notices.extend(notices::contradictions(&items, &digests, valid.iter().copied()));
         notices.extend(notices::repeated(&items, &digests, &valid));
@@ -329,7 +355,10 @@ impl ImageDataBuilder {
         };
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
-        notices.extend(self.about_split(&items, &split, unused_groups.filter(|_| groups.is_none())));
+        if groups.is_none() {
+            notices.extend(unused_groups.and_then(|unused| notices::unused_groups(&unused, &split)));
+        }
+        notices.extend(self.left_out(&items, &split));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));
         if self.options.balanced_sampling {
             notices.extend(notices::balance(&items, &split));

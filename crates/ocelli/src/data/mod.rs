@@ -11,7 +11,7 @@ pub(crate) mod valid_split;
 
 mod baseline;
 mod load;
-mod notices;
+pub(crate) mod notices;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -423,6 +423,19 @@ impl ImageData {
             self.groups.as_ref().map(|groups| items.iter().map(|&item| groups[item].clone()).collect());
         let of = |fold| k_fold_of(&some, &digests, groups.as_deref(), &[], folds, fold, seed);
         Ok((0..folds).map(of).collect::<std::result::Result<_, _>>()?)
+    }
+
+    /// The fold that each item is held out in, as [`ValidSplit::Fold`](crate::ValidSplit) draws them, counted from 1;
+    /// `None` for one that is in none.
+    pub(crate) fn fold_of_each(&self, folds: usize) -> Result<Vec<Option<usize>>> {
+        let mut found = vec![None; self.items.len()];
+        for fold in 0..folds {
+            let groups = self.groups.as_ref().map(|groups| groups.as_slice());
+            let (test, seed) = (&self.split.test, self.seed());
+            let split = k_fold_of(&self.items, &self.digests, groups, test, folds, fold, seed)?;
+            split.valid.into_iter().for_each(|item| found[item] = Some(fold + 1));
+        }
+        Ok(found)
     }
 
     /// These images as items of their own.

@@ -3,9 +3,10 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use ocelli_data::groups::{ChangedImages, changed_images_of};
 use ocelli_data::sampler::{self, ClassDraws};
 use ocelli_data::source::table::UnusedGroups;
-use ocelli_data::{Digest, Items, Split, Target, text};
+use ocelli_data::{Digest, Items, Split, Target, Task, text};
 
 /// A warning where the same image among these has different labels: at most one of them can be right.
 pub(super) fn contradictions(
@@ -52,6 +53,23 @@ pub(super) fn repeated(items: &Items, digests: &[Digest], among: &[usize]) -> Op
         items[original].id,
         items[copy].id
     ))
+}
+
+/// A notice of classes that cross-validation does not measure, since their only image is trained on in every fold.
+pub(super) fn never_held_out(items: &Items, digests: &[Digest], split: &Split) -> Option<String> {
+    let mut images: HashMap<usize, HashSet<Digest>> = HashMap::new();
+    for &item in split.train.iter().chain(&split.valid) {
+        if let (Task::SingleLabel, [class]) = (items.task, items[item].target.classes()) {
+            images.entry(*class).or_default().insert(digests[item]);
+        }
+    }
+    let alone = images.into_iter().filter(|(_, images)| images.len() == 1);
+    let alone: BTreeSet<&str> = alone.filter_map(|(class, _)| items.classes.name(class)).collect();
+    let what = match alone.len() {
+        1 => "has a single image, which is trained on in every fold, so that it is not evaluated",
+        _ => "have a single image, which is trained on in every fold, so that they are not evaluated",
+    };
+    some_classes(what, alone.len(), alone.into_iter(), items.classes.len())
 }
 
 /// A notice of classes without validation images.
@@ -113,6 +131,38 @@ pub(super) fn shared_images(items: &Items, digests: &[Digest], split: &Split) ->
     ))
 }
 
+/// A warning where a table gives all of several images to evaluate the same label.
+pub(super) fn of_one_class(items: &Items, valid: &[usize]) -> Option<String> {
+    const SEVERAL: usize = 5;
+    let first = &items[*valid.first()?].target;
+    let [class] = first.classes() else { return None };
+    let all_same = valid.iter().all(|&item| items[item].target == *first);
+    (all_same && valid.len() >= SEVERAL && items.classes.len() > 1).then(|| {
+        format!(
+            "warning: all {} images have the label \"{}\"; where it is a placeholder, as in the tables of competitions' test \
+             images, the figures say nothing",
+            text::count(valid.len()),
+            items.classes.name(*class).unwrap_or_default()
+        )
+    })
+}
+
+/// How that warning begins.
+pub(crate) const LOOK_ALIKES: &str = "warning: at least ";
+
+/// A warning where images look like training images: pairs of their names, those of the training images second.
+pub(crate) fn look_alikes(what: &str, pairs: &[(&str, &str)]) -> Option<String> {
+    let (image, trained) = pairs.first()?;
+    let images = match pairs.len() {
+        1 => format!("1 {what} looks much like a training image"),
+        several => format!("{} {what}s look much like training images", text::count(several)),
+    };
+    Some(format!(
+        "{LOOK_ALIKES}{images}; where they are copies (resized, compressed anew) or of the same scene, metrics are too \
+         good; the first is {image}, which looks like {trained}"
+    ))
+}
+
 /// How often balanced sampling draws images of the rarest and the most frequent class.
 pub(super) fn balance(items: &Items, split: &Split) -> Option<String> {
     let classes = sampler::class_draws(items, &split.train);
@@ -156,6 +206,13 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
             groups[first[0]].as_deref().unwrap_or_default()
         )),
     }
+    let all = groups.iter().flatten().collect::<HashSet<_>>().len();
+    if all > 1 && all + without == groups.len() {
+        notices.push(format!(
+            "warning: each of the {} groups is a single image, so that nothing is kept together",
+            text::count(all)
+        ));
+    }
     if without > 0 {
         notices.push(format!("{} images have no group, and count as one each", text::count(without)));
     }
@@ -175,6 +232,50 @@ pub(super) fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<Stri
         text::count(shared.len()),
         text::count(all)
     ))
+}
+
+/// Inner folders have so many images, on average, where they may be of one patient each, or one video.
+const OF_ONE: std::ops::RangeInclusive<usize> = 2..=100;
+
+/// A warning where all images of class folders lie in many folders within them, and images of one such folder in several
+/// parts of the split.
+pub(super) fn inner_folders(items: &Items, split: &Split) -> Option<String> {
+    let inner = |id: &str| {
+        let mut parts = id.rsplit('/').skip(1);
+        let (folder, class) = (parts.next()?, parts.next()?);
+        (items.classes.index(class).is_some() || parts.next().is_some()).then(|| folder.to_owned())
+    };
+    let is_class = |name: &String| items.classes.index(name).is_some();
+    let groups: Option<Vec<Option<String>>> =
+        items.items.iter().map(|item| inner(&item.id).filter(|name| !is_class(name)).map(Some)).collect();
+    let groups = groups?;
+    let all = groups.iter().flatten().collect::<HashSet<_>>().len();
+    let is_many = all >= 3 * items.classes.len() && OF_ONE.contains(&(items.len() / all.max(1)));
+    let shared = split.shared_groups(&groups);
+    let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
+    is_many.then(|| {
+        format!(
+            "warning: all images lie in folders within those of their classes, and {} of these {} have images in several parts \
+             of the split, such as {first}; where such a folder is of one patient, animal or video, metrics are too good (to \
+             keep them together: `group_pattern` '/([^/]+)/[^/]+$')",
+            text::count(shared.len()),
+            text::count(all)
+        )
+    })
+}
+
+/// A warning where names say that images are others changed, as augmented before the split, and some are in another part
+/// of the split than those.
+pub(super) fn changed_images(items: &Items, split: &Split) -> Option<String> {
+    let ChangedImages { groups, pattern, example: (changed, of) } = changed_images_of(items)?;
+    let shared = split.shared_groups(&groups);
+    (!shared.is_empty()).then(|| {
+        format!(
+            "warning: the names say that images are others changed, as {changed} of {of}, and {} of them have others in \
+             another part of the split, so that metrics are too good (to keep them together: `group_pattern` '{pattern}')",
+            text::count(shared.len())
+        )
+    })
 }
 
 /// The notice that images are in no part of a split.

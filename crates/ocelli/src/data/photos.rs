@@ -1,13 +1,18 @@
 //! Finding photos: those in a folder, those that a run was trained on; and where nothing must be written.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use ocelli_data::{Digest, Skipped, digests, source};
+use ocelli_data::inspect::images_that_look_like;
+use ocelli_data::{Digest, Items, LoaderOptions, Skipped, source, text_of};
 
+use crate::data::notices;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::paths::is_file;
+use crate::run::config::photos_of_run;
+use crate::spread::spread;
 
 /// The content of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,34 +100,89 @@ fn is_same_device(_: &Path, _: &Path) -> bool {
 
 /// The photos that a run was trained on, recognised by content, wherever they are and whatever their names.
 #[derive(Debug, Clone)]
-pub(crate) struct TrainedOn(HashSet<Digest>);
-
-/// How many of the photos in a folder the run of a model was trained on (or copies of them), and how many
-/// there are; `None` if the model's folder does not record it.
-///
-/// # Errors
-/// Where a photo cannot be read.
-pub fn trained_on(model: impl AsRef<Path>, photos: impl AsRef<Path>) -> Result<Option<(usize, usize)>> {
-    let model = model.as_ref();
-    let run = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new("")) };
-    let Some(trained_on) = TrainedOn::of_run(run)? else { return Ok(None) };
-    let items = source::list::read([photos.as_ref()])?.items;
-    let digests = digests(&items, 0, || ())?;
-    let all: Vec<usize> = (0..items.len()).collect();
-    Ok(Some((trained_on.those_among(&digests, &all).len(), all.len())))
+pub(crate) struct TrainedOn {
+    digests: HashSet<Digest>,
+    /// Their names, from [`folder`](Self::folder) on, or as in a table.
+    ids: Vec<String>,
+    /// The folder that they were in; `None` if it is not known.
+    folder: Option<PathBuf>,
 }
+
+/// The most training photos that others are looked at beside, and the most others: some seconds.
+const MOST_LOOKED_AT: [usize; 2] = [5000, 2000];
 
 impl TrainedOn {
     /// From a run's folder; `None` if it does not record them.
     pub(crate) fn of_run(run: &Path) -> Result<Option<Self>> {
         match is_file(&run.join(recorded::FILE))? {
-            true => Ok(Some(Self(Recorded::read(run, true)?.trained_on()))),
+            true => {
+                let recorded = Recorded::read(run, true)?;
+                let (ids, digests) = recorded.trained_on().unzip();
+                Ok(Some(Self { digests, ids, folder: photos_of_run(run) }))
+            }
             false => Ok(None),
         }
     }
 
+    /// Whether the run was trained on a photo of this digest.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.digests.contains(digest)
+    }
+
     /// The items at `indices`, with these digests, that the run was trained on, or copies of them.
     pub(crate) fn those_among(&self, digests: &[Digest], indices: &[usize]) -> HashSet<usize> {
-        indices.iter().copied().filter(|&item| self.0.contains(&digests[item])).collect()
+        indices.iter().copied().filter(|&item| self.has(&digests[item])).collect()
+    }
+
+    /// A warning where some of the items at `indices` look like a photo that the run was trained on; `None` where none
+    /// does, and where those photos are not where they were.
+    pub(crate) fn look_alikes(
+        &self,
+        items: &Items,
+        indices: &[usize],
+        loading: &LoaderOptions,
+    ) -> Result<Option<String>> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let by_name = ByName::of(folder);
+        let trained: Vec<(&str, PathBuf)> =
+            self.ids.iter().filter_map(|id| Some((id.as_str(), by_name.path(id)?))).collect();
+        let [most_trained, most] = MOST_LOOKED_AT;
+        let trained = spread(&trained, most_trained);
+        let evaluated = spread(indices, most);
+        let paths: Vec<PathBuf> = evaluated.iter().map(|&item| items[item].path.clone()).collect();
+        let others: Vec<PathBuf> = trained.iter().map(|(_, path)| path.clone()).collect();
+        let found = images_that_look_like(&paths, &others, &loading.decoder, loading.threads)?;
+        let pairs =
+            found.into_iter().map(|(one, other)| (items[evaluated[one]].id.as_str(), trained[other].0));
+        Ok(notices::look_alikes("image", &pairs.collect::<Vec<_>>()))
+    }
+}
+
+/// The images below a folder by their names.
+struct ByName<'a> {
+    folder: &'a Path,
+    /// By their names without endings; `None` for a name that several have.
+    stems: HashMap<String, Option<PathBuf>>,
+}
+
+impl<'a> ByName<'a> {
+    fn of(folder: &'a Path) -> Self {
+        let mut stems: HashMap<String, Option<PathBuf>> = HashMap::new();
+        for path in source::list::images_below(folder).0 {
+            let stem = text_of(path.file_stem().unwrap_or_default());
+            stems.entry(stem).and_modify(|other| *other = None).or_insert(Some(path));
+        }
+        Self { folder, stems }
+    }
+
+    /// The path of a photo by its path in the folder, or by its name as in a table, with or without ending.
+    fn path(&self, id: &str) -> Option<PathBuf> {
+        let path = self.folder.join(id);
+        if path.is_file() {
+            return Some(path);
+        }
+        let name = Path::new(id);
+        let of = |name: Option<&OsStr>| self.stems.get(&text_of(name?)).cloned().flatten();
+        of(name.file_stem()).or_else(|| of(name.file_name()))
     }
 }

@@ -195,9 +195,10 @@ impl Recorded {
         self.photos.iter().any(|photo| photo.labels.iter().any(|label| label == class))
     }
 
-    /// The digests of the training photos.
-    pub(crate) fn trained_on(&self) -> HashSet<Digest> {
-        self.photos.iter().filter(|photo| photo.side == Some(0)).map(|photo| photo.digest).collect()
+    /// The ids and digests of the training photos.
+    pub(crate) fn trained_on(&self) -> impl Iterator<Item = (String, Digest)> {
+        let trained = self.photos.iter().filter(|photo| photo.side == Some(0));
+        trained.map(|photo| (photo.id.clone(), photo.digest))
     }
 
     /// The number of photos.

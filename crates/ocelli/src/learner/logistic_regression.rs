@@ -1,10 +1,12 @@
 //! Logistic regression as the head: depths and penalty by cross-validation, then one fit.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::slice;
 use std::time::Instant;
 
 use ocelli_data::{Items, Split, Task};
+use ocelli_nn::layer::Pool;
 use ocelli_nn::{Backbone, GROUPS, HeadForm, HeadKind, LinearHead};
 
 use crate::data::Part;
@@ -18,7 +20,9 @@ use crate::metric::Metric;
 use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
-use crate::recipe::logistic::{LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit};
+use crate::recipe::logistic::{
+    LastPooling, LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit,
+};
 use crate::schedule::learning_rates::LearningRates;
 use crate::spread::spread;
 use crate::stop::Stop;
@@ -107,8 +111,15 @@ impl Rows {
         (coefficients, logits)
     }
 
-    fn standardise(&mut self, blocks: &[usize]) -> Standard {
-        let standard = Standard::of(&self.features, blocks, LinearHead::EPSILON);
+    /// Scales features in blocks of these widths, of which the last one has `maxima` first.
+    fn standardise(&mut self, blocks: &[usize], pooling: LastPooling, maxima: usize) -> Standard {
+        let standard = match pooling {
+            LastPooling::MaximumAndAverage => Standard::of(&self.features, blocks, LinearHead::EPSILON),
+            LastPooling::Average => {
+                let last = blocks.iter().sum::<usize>() - blocks.last().copied().unwrap_or(0);
+                Standard::weighted(&self.features, blocks, &(last..last + maxima), LinearHead::EPSILON)
+            }
+        };
         standard.apply(&mut self.features);
         standard
     }
@@ -141,6 +152,7 @@ struct Comparison<'a> {
     rows: Rows,
     folds: &'a [Split],
     depths: Vec<usize>,
+    pooling: LastPooling,
     /// The coefficients of each fold at the last penalty, from which the next one starts.
     last: Vec<Option<Coefficients>>,
 }
@@ -171,6 +183,7 @@ impl Comparison<'_> {
         Ok(LogisticCandidate {
             depths: self.depths.clone(),
             c,
+            pooling: self.pooling,
             log_loss: predictions.loss(),
             accuracy: predictions.value(Metric::Accuracy),
             images: predictions.items().len(),
@@ -230,7 +243,7 @@ impl<B: Backbone> Learner<B> {
             let all: Vec<usize> = (0..rows.items.len()).collect();
             rows = rows.select(&all, &columns);
         }
-        let standard = rows.standardise(&blocks);
+        let standard = rows.standardise(&blocks, chosen.pooling, self.maxima(&widths));
         let problem = rows.problem();
         let (coefficients, iterations) = problem.fit(chosen.c, problem.start(), Effort::FINAL);
         let train_loss = problem.loss(&coefficients);
@@ -244,8 +257,10 @@ impl<B: Backbone> Learner<B> {
         let fitted = LogisticRegressionFit {
             fit: number,
             depths: chosen.depths,
-            features: blocks.iter().sum(),
+            features: blocks.iter().sum::<usize>()
+                - if chosen.pooling == LastPooling::Average { self.maxima(&widths) } else { 0 },
             c: chosen.c,
+            pooling: chosen.pooling,
             folds: settings.folds,
             candidates,
             learning_curve: curve,
@@ -266,7 +281,7 @@ impl<B: Backbone> Learner<B> {
         let depths = self.network().depths();
         let blocks = self.network().feature_widths(depths, data.size());
         let mut rows = self.rows()?;
-        rows.standardise(&blocks);
+        rows.standardise(&blocks, LastPooling::default(), 0);
         let mut logits = vec![0.0; rows.items.len() * rows.classes];
         let all: Vec<usize> = (0..rows.items.len()).collect();
         for split in self.folds(&rows, &all, folds)? {
@@ -286,6 +301,14 @@ impl<B: Backbone> Learner<B> {
             predictions.push(item, &data.items()[item].target, logits);
         }
         Ok(Some(predictions))
+    }
+
+    /// How many features of the last stage are maxima, the first ones of these widths' last block.
+    fn maxima(&self, widths: &[usize]) -> usize {
+        match self.network().pooling() {
+            Some(Pool::MaximumAndAverage) => widths.last().map_or(0, |width| width / 2),
+            _ => 0,
+        }
     }
 
     /// The sets of depths that are compared, each within the next.
@@ -387,6 +410,7 @@ impl<B: Backbone> Learner<B> {
         let fallback = || LogisticCandidate {
             depths: sets[0].clone(),
             c: usual,
+            pooling: settings.pooling.unwrap_or_default(),
             log_loss: f64::NAN,
             accuracy: f64::NAN,
             images: 0,
@@ -408,7 +432,8 @@ impl<B: Backbone> Learner<B> {
         };
         // Not known in advance: the best penalty is searched for from the usual one.
         let (mut done, total) =
-            (0, folds.len() * (sets.len() + 2 + if settings.c.is_some() { 0 } else { 3 }));
+            (0, folds.len() * (sets.len() + 3 + if settings.c.is_some() { 0 } else { 3 }));
+        let maxima = self.maxima(widths);
         let Self { inputs, observers, .. } = self;
         let items = &inputs.data.items;
         let (mut best, mut candidates): (Option<(LogisticCandidate, Comparison)>, _) = (None, Vec::new());
@@ -428,24 +453,33 @@ impl<B: Backbone> Learner<B> {
         let may_measure = |spent: f64, depths: &[usize], longest: f64| -> Result<bool> {
             Ok(spent + price(depths) <= MOST_MULTIPLICATIONS && has_time(longest)?)
         };
-        for depths in sets {
-            if !may_measure(spent, depths, longest)? {
+        let mut next: VecDeque<(Vec<usize>, LastPooling)> =
+            sets.iter().map(|depths| (depths.clone(), settings.pooling.unwrap_or_default())).collect();
+        let mut is_pooling_open = settings.pooling.is_none();
+        while let Some((depths, pooling)) = next.pop_front() {
+            if !may_measure(spent, &depths, longest)? {
                 break;
             }
-            spent += price(depths);
-            let (columns, blocks) = columns_of(depths, widest, widths);
+            spent += price(&depths);
+            let (columns, blocks) = columns_of(&depths, widest, widths);
             let this = Instant::now();
             let mut selected = rows.select(&compared, &columns);
             // Standardising needs no labels, so that it may see the held-out images.
-            selected.standardise(&blocks);
+            selected.standardise(&blocks, pooling, maxima);
             let last = folds.iter().map(|_| None).collect();
-            let mut comparison = Comparison { rows: selected, folds: &folds, depths: depths.clone(), last };
+            let mut comparison = Comparison { rows: selected, folds: &folds, depths, pooling, last };
             let found = comparison.measure(usual, 1, items, observers, (&mut done, total))?;
             candidates.push(found.clone());
             if best.as_ref().is_none_or(|(best, _)| found.log_loss < best.log_loss) {
                 best = Some((found, comparison));
             }
             longest = longest.max(this.elapsed().as_secs_f64());
+            if next.is_empty() && std::mem::take(&mut is_pooling_open) {
+                // With the best depths, and with the last stage alone, where it matters most.
+                let of_best = best.iter().map(|(best, _)| best.depths.clone());
+                let others: BTreeSet<Vec<usize>> = of_best.chain([sets[0].clone()]).collect();
+                next.extend(others.into_iter().map(|depths| (depths, LastPooling::Average)));
+            }
         }
         let Some((mut best, mut comparison)) = best else {
             if price(&sets[0]) > MOST_MULTIPLICATIONS {

@@ -7,7 +7,7 @@ use ocelli_data::inspect::pairs_that_look_the_same;
 use ocelli_nn::Backbone;
 use rayon::prelude::*;
 
-use crate::data::Part;
+use crate::data::{Part, notices};
 use crate::error::Result;
 use crate::features::cache::View;
 use crate::interpret::neighbours::{DIMENSIONS, dot, normalised, projected, row};
@@ -84,15 +84,9 @@ impl<B: Backbone> Learner<B> {
         let loading = data.loading();
         let found = pairs_that_look_the_same(&data.items, &pairs, &loading.decoder, loading.threads)?;
         let by_valid: BTreeMap<usize, usize> = found.into_iter().rev().collect();
-        let Some((&valid, &train)) = by_valid.first_key_value() else { return Ok(None) };
-        let images = match by_valid.len() {
-            1 => "at least 1 validation image looks much like a training image".to_owned(),
-            several => format!("at least {several} validation images look much like training images"),
-        };
-        let [valid, train] = [valid, train].map(|item| &data.items[item].id);
-        Ok(Some(format!(
-            "warning: {images}; where they are copies (resized, compressed anew) or of the same scene, metrics are too \
-             good; the first is {valid}, which looks like {train}"
-        )))
+        let id = |item: usize| data.items[item].id.as_str();
+        let pairs: Vec<(&str, &str)> =
+            by_valid.into_iter().map(|(valid, train)| (id(valid), id(train))).collect();
+        Ok(notices::look_alikes("validation image", &pairs))
     }
 }

@@ -8,6 +8,7 @@
 //! number of processes. Process 0 alone writes and prints.
 
 pub(crate) mod agreement;
+pub(crate) mod gather;
 pub(crate) mod shared;
 
 use std::collections::HashMap;

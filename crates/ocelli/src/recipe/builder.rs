@@ -14,6 +14,7 @@ use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::schedule::learning_rates::LearningRates;
 use crate::schedule::{MAX_EPOCHS, OneCycle, Schedule, Sgdr};
 use crate::train::optimizer::Optimizer;
+use ocelli_nn::Arch;
 
 /// A recipe by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +41,18 @@ impl Preset {
     /// The default augmentation: for photos taken from the side, in recipes with augmentation.
     pub fn augmentation(self) -> Option<Augmentation> {
         matches!(self, Self::Auto | Self::Lesson | Self::Full).then(|| Augmentation::side_on().max_zoom(1.1))
+    }
+
+    /// The image size for a backbone, in pixels, where none is asked for: the one that its weights were trained at, and for
+    /// a linear head nine sevenths of it, to a multiple of 32. Objects look larger in the random crops of the pretraining
+    /// than in whole images, so that features of larger images are better (Touvron et al. 2019,
+    /// <https://arxiv.org/abs/1906.06423>); `benches/linear.md` has by how much. Networks of image patches keep their size.
+    pub fn size(self, arch: Arch) -> usize {
+        let native = arch.info().size;
+        match self {
+            Self::Auto | Self::Linear if !arch.info().has_patches() => (native * 9 / 7 + 16) / 32 * 32,
+            _ => native,
+        }
     }
 
     fn numbers(self, in_time: bool) -> Numbers {

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// multinomial logistic regression; one binary regression a class where images have several.
 ///
 /// What is left open is chosen by cross-validation on the training images alone, by log loss: from which depths
-/// of the backbone features are taken (Evci et al. 2022, <https://arxiv.org/abs/2201.03529>), and the strength of
-/// the penalty.
+/// of the backbone features are taken (Evci et al. 2022, <https://arxiv.org/abs/2201.03529>), how the last stage is
+/// pooled, and the strength of the penalty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogisticRegression {
     /// The stages of the backbone before the last whose output is used too, ascending; `None`: chosen.
@@ -22,14 +22,32 @@ pub struct LogisticRegression {
     /// 1e6; `None`: chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub c: Option<f64>,
+    /// How the last stage is pooled; `None`: chosen, or both where nothing else is chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooling: Option<LastPooling>,
     /// The folds of the cross-validation, at least 2.
     pub folds: usize,
+}
+
+/// Which features of the backbone's last stage a logistic regression has, and how features are scaled before it.
+///
+/// Where photos resemble ImageNet's, `Average` lowers the log loss: by 9 % on breeds of dogs and 11 % on ants and bees
+/// (`benches/linear.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LastPooling {
+    /// The maximum and the mean of every channel, if the head pools both, each feature divided by its standard deviation.
+    #[default]
+    MaximumAndAverage,
+    /// The mean alone; each feature divided by the geometric mean of its standard deviation and that of the features of
+    /// its stage, so that features that vary much weigh more.
+    Average,
 }
 
 impl Default for LogisticRegression {
     /// Everything is chosen, in five folds.
     fn default() -> Self {
-        Self { depths: None, c: None, folds: 5 }
+        Self { depths: None, c: None, pooling: None, folds: 5 }
     }
 }
 
@@ -67,6 +85,8 @@ pub struct LogisticRegressionFit {
     pub features: usize,
     /// The inverse of the penalty.
     pub c: f64,
+    /// How the last stage is pooled.
+    pub pooling: LastPooling,
     /// The folds.
     pub folds: usize,
     /// The settings that were compared, in this order.
@@ -88,7 +108,9 @@ impl LogisticRegressionFit {
     /// there training all layers pays as well.
     pub fn depth_gain(&self) -> Option<f64> {
         let first = self.candidates.first().filter(|candidate| candidate.depths.is_empty())?;
-        let deeper = |candidate: &&LogisticCandidate| !candidate.depths.is_empty() && candidate.c == first.c;
+        let deeper = |candidate: &&LogisticCandidate| {
+            !candidate.depths.is_empty() && candidate.c == first.c && candidate.pooling == first.pooling
+        };
         let best = self.candidates.iter().filter(deeper).map(|deeper| deeper.log_loss).reduce(f64::min)?;
         Some(1.0 - best / first.log_loss).filter(|gain| gain.is_finite())
     }
@@ -114,9 +136,14 @@ impl fmt::Display for LogisticRegressionFit {
             0 => "the last stage".to_owned(),
             earlier => format!("{} stages", earlier + 1),
         };
-        write!(formatter, "{} features of {stages}, C = {}", count(self.features), self.c)?;
-        let is_chosen =
-            |candidate: &&LogisticCandidate| candidate.depths == self.depths && candidate.c == self.c;
+        let pooling = match self.pooling {
+            LastPooling::MaximumAndAverage => "",
+            LastPooling::Average => ", average pooling",
+        };
+        write!(formatter, "{} features of {stages}{pooling}, C = {}", count(self.features), self.c)?;
+        let is_chosen = |candidate: &&LogisticCandidate| {
+            candidate.depths == self.depths && candidate.c == self.c && candidate.pooling == self.pooling
+        };
         let Some(chosen) = self.candidates.iter().find(is_chosen) else { return Ok(()) };
         match self.candidates.len() {
             1 => {}
@@ -166,6 +193,8 @@ pub struct LogisticCandidate {
     pub depths: Vec<usize>,
     /// The inverse of the penalty.
     pub c: f64,
+    /// How the last stage is pooled.
+    pub pooling: LastPooling,
     /// The mean log loss of training images, each predicted by a regression without its fold.
     pub log_loss: f64,
     /// The accuracy of these predictions.

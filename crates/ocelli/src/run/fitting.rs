@@ -38,8 +38,8 @@ const MOST_EPOCHS: usize = 30;
 const MEASURED: usize = 24;
 
 /// Sets the image size of the settings and the learner, at most what the settings have: less where a time limit is
-/// short. Where the recipe may train all layers, which takes most of the time, and photos are smaller, it does that at
-/// their size. Returns what is to be known of it, and of what else depends on the photos.
+/// short. Where the recipe may train all layers, which takes most of the time, it does that at the size that the backbone
+/// was trained at, or, where photos are smaller, at theirs. Returns what is to be known of it, and of what else depends on the photos.
 pub(super) fn fit<B: Backbone>(settings: &mut RunConfig, learner: &mut Learner<B>) -> Result<Vec<String>> {
     let reason = match settings.recipe.time_limit {
         Some(limit) => in_time(limit, settings, learner)?,
@@ -51,6 +51,7 @@ pub(super) fn fit<B: Backbone>(settings: &mut RunConfig, learner: &mut Learner<B
             && let Some(side) = usual_side(learner.data())
         {
             let size = side.next_multiple_of(STEP).max(SMALLEST.max(smallest_of(&settings.arch)));
+            let size = size.min(native_of(&settings.arch).unwrap_or(size));
             if size < settings.size {
                 let again = Phase::LogisticRegression(LogisticRegression::default());
                 phases.splice(end + 1..=end, [Phase::Resize { size }, again]);
@@ -131,6 +132,11 @@ fn in_time<B: Backbone>(
         )),
         Some(_) => None,
     })
+}
+
+/// The size that a backbone of the registry was trained at.
+fn native_of(arch: &str) -> Option<usize> {
+    Some(arch.parse::<Arch>().ok()?.info().size)
 }
 
 fn smallest_of(arch: &str) -> usize {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ocelli_data::files::{self, Lock};
-use ocelli_data::{Skipped, escape_formula, text_of};
+use ocelli_data::{DataError, Skipped, escape_formula, text_of, unescape_formula};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
@@ -35,6 +35,7 @@ use crate::run::stop_request::FILE as STOP;
 /// skipped.csv         skipped images, and why
 /// decisions.csv       what was decided about labels after the run, for the next one
 /// fold-1 …            the run of each fold, in a cross-validation
+/// folds.csv           which fold each image is held out in
 /// model.safetensors   the model
 /// checksums.b3        BLAKE3 hashes of these files for `b3sum --check`; written last, when the run is finished
 /// ```
@@ -251,6 +252,39 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Writes which fold of a cross-validation each image is held out in, counted from 1; empty for one that is in none.
+    pub(crate) fn write_folds(&self, data: &ImageData, folds: usize) -> Result<()> {
+        let of_item = data.fold_of_each(folds)?;
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let in_memory = "writing to memory succeeds";
+        table.write_record(["id", "fold"]).expect(in_memory);
+        for (item, fold) in data.items().items.iter().zip(of_item) {
+            let fold = fold.map_or_else(String::new, |fold| fold.to_string());
+            table.write_record([&*escape_formula(&item.id), &fold]).expect(in_memory);
+        }
+        file::write_whole(&self.path.join(FOLDS), &table.into_inner().expect(in_memory))
+    }
+
+    /// The fold of each image, by its id, as the run began; `None` where it is not recorded.
+    pub(crate) fn folds(&self) -> Result<Option<BTreeMap<String, Option<usize>>>> {
+        let path = self.path.join(FOLDS);
+        if !is_file(&path)? {
+            return Ok(None);
+        }
+        let bytes = files::read(&path).map_err(Error::io("read", &path))?;
+        let mut reader = csv::Reader::from_reader(&bytes[..]);
+        let row = |record: csv::StringRecord| {
+            let (id, fold) = (unescape_formula(record.get(0)?).to_owned(), record.get(1)?);
+            Some((id, if fold.is_empty() { None } else { Some(fold.parse().ok()?) }))
+        };
+        let rows = reader.records().map(|record| row(record.ok()?)).collect::<Option<_>>();
+        rows.map(Some).ok_or_else(|| {
+            let advice = "train anew: without it nobody knows which folds the run began with".to_owned();
+            let detail = "is not what a run writes".to_owned();
+            DataError::Table { path, row: None, detail, advice }.into()
+        })
+    }
+
     /// Path of the run of a fold of a cross-validation, counted from 1.
     pub fn fold(&self, fold: usize) -> PathBuf {
         self.path.join(format!("fold-{fold}"))
@@ -360,6 +394,7 @@ pub(crate) const EVENTS: &str = "events.jsonl";
 const HISTORY: &str = "history.csv";
 const SKIPPED: &str = "skipped.csv";
 const SPLIT: &str = "split.csv";
+const FOLDS: &str = "folds.csv";
 /// The files of a finished run that are read again, except the events, whose lines have digests of their own.
 const RESULTS: [&str; 7] =
     [CONFIG, HISTORY, MODEL, crate::data::recorded::FILE, "predictions.csv", SKIPPED, SPLIT];

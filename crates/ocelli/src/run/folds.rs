@@ -1,15 +1,19 @@
 //! Cross-validation: a run for each fold, by whose predictions the run of all images is evaluated.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use ocelli_data::Target;
+use ocelli_data::{Target, escape_formula};
 use ocelli_nn::{AnyBackbone, Backbone};
 
 use crate::data::ImageData;
+use crate::data::notices::LOOK_ALIKES;
 use crate::data::valid_split::ValidSplit;
 use crate::error::{Error, Result};
 use crate::event::{Event, FoldFinished};
+use crate::file;
 use crate::learner::Learner;
 use crate::metric::Metric;
 use crate::metric::choice::CorrectedEstimate;
@@ -90,7 +94,7 @@ impl<B: Backbone> Run<B> {
             let begun = match is_file(&folder.join(CONFIG))? {
                 true => resume(&folder, &RunEnv { out: None, ..env.clone() }),
                 false => {
-                    let valid_split = Some(ValidSplit::Fold { folds, fold: fold - 1 });
+                    let valid_split = Some(self.valid_split_of(fold, folds, env)?);
                     let settings = RunConfig { valid_split, ..self.settings.clone() };
                     prepare(&settings, &RunEnv { out: Some(folder.clone()), ..env.clone() })
                 }
@@ -101,9 +105,21 @@ impl<B: Backbone> Run<B> {
                 begun => {
                     let mut run = begun?;
                     begin(&mut run, fold);
+                    let copies = copies_told(&mut run);
                     // Who asks the whole to stop means what is running.
                     run.observe(StopRequest::of(self.run.path()));
                     run.run().inspect_err(|_| self.run.end_stop_request())?;
+                    drop(run);
+                    // Folds are alike: what is true of the first is said once.
+                    let told = copies.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if let (1, Some(told)) = (fold, told) {
+                        let text = told.replacen(
+                            LOOK_ALIKES,
+                            &format!("warning: in fold 1 of {folds} at least "),
+                            1,
+                        );
+                        self.learner.observers.emit(&Event::Notice { text })?;
+                    }
                 }
             }
             let part = self.part(&folder)?;
@@ -115,6 +131,37 @@ impl<B: Backbone> Run<B> {
         }
         self.out_of_fold = Some(merged(&parts, self.metric()));
         Ok(())
+    }
+
+    /// The split of a fold, counted from 1, that is to begin: that of the images with which the whole run began, though
+    /// some may be gone by now, and others added.
+    fn valid_split_of(&self, fold: usize, folds: usize, env: &RunEnv) -> Result<ValidSplit> {
+        let drawn = ValidSplit::Fold { folds, fold: fold - 1 };
+        let Some(began) = self.run.folds()?.filter(|_| self.is_resumed) else { return Ok(drawn) };
+        let data = self.learner.data();
+        let here: BTreeSet<&str> = data.items().items.iter().map(|item| item.id.as_str()).collect();
+        let there = self.settings.image_data(env.threads).ids()?;
+        let is_same = began.keys().map(String::as_str).eq(here.iter().copied());
+        if is_same && began.keys().eq(there.iter()) {
+            return Ok(drawn);
+        }
+        let tested: BTreeSet<&str> =
+            data.split().test.iter().map(|&item| data.items()[item].id.as_str()).collect();
+        let side = |id: &str| match began.get(id) {
+            // What is no part of the run is neither trained on nor predicted, as a test image.
+            _ if tested.contains(id) || !here.contains(id) => "test",
+            Some(Some(held_out)) if *held_out == fold => "valid",
+            _ => "train",
+        };
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let in_memory = "writing to memory succeeds";
+        table.write_record(["id", "split"]).expect(in_memory);
+        for id in there.iter().map(String::as_str) {
+            table.write_record([&*escape_formula(id), side(id)]).expect(in_memory);
+        }
+        let path = self.run.path().join(format!("fold-{fold}.csv"));
+        file::write_whole(&path, &table.into_inner().expect(in_memory))?;
+        Ok(ValidSplit::File(path))
     }
 
     fn metric(&self) -> Metric {
@@ -146,6 +193,21 @@ impl<B: Backbone> Run<B> {
         let (corrected, seconds) = finished.finished.map_or((None, 0.0), |end| (end.corrected, end.seconds));
         Ok(Part { predictions: chosen(&[(&named.predictions, rows)]), corrected, seconds })
     }
+}
+
+/// What a run will say of validation images that look like training images.
+fn copies_told<B: Backbone>(run: &mut Run<B>) -> Arc<Mutex<Option<String>>> {
+    let told = Arc::new(Mutex::new(None));
+    let heard = told.clone();
+    run.observe(move |event: &Event| {
+        if let Event::Notice { text } = event
+            && text.starts_with(LOOK_ALIKES)
+        {
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
+        }
+        ControlFlow::Continue(())
+    });
+    told
 }
 
 /// What is known of a fold.

@@ -1,5 +1,6 @@
 //! Runs: from a configuration to a model in a run folder.
 
+pub(crate) mod arch_choice;
 pub(crate) mod checkpoint;
 pub(crate) mod config;
 pub mod finished;
@@ -58,6 +59,8 @@ pub struct Run<B: Backbone = AnyBackbone> {
     pretrained: PretrainedWeights,
     /// Notices that are emitted at the start.
     notices: Vec<String>,
+    /// Whether the run began in an earlier process.
+    is_resumed: bool,
     /// What the models of the folds predict, in a cross-validation.
     out_of_fold: Option<OutOfFold>,
 }
@@ -89,12 +92,14 @@ impl Run {
     /// For everything that can be checked before training.
     pub fn prepare(settings: &RunConfig, env: &RunEnv) -> Result<Self> {
         let mut dropped_tensors = Vec::new();
+        let (settings, of_choice) = &arch_choice::resolved(settings, env)?;
         settings.arch.parse::<Arch>()?;
-        let run = Self::prepare_with(settings, env, |data| {
+        let mut run = Self::prepare_with(settings, env, |data| {
             let (learner, names) = settings.pretrained(data, env)?;
             dropped_tensors = names;
             Ok(learner)
         })?;
+        run.notices.splice(0..0, of_choice.iter().cloned());
         Ok(Self { dropped_tensors, pretrained: settings.pretrained_weights(), ..run })
     }
 }
@@ -134,6 +139,9 @@ impl<B: Backbone> Run<B> {
         })?;
         learner.data().write_record(run.path())?;
         run.write_split(learner.data())?;
+        if let Some(folds) = settings.folds() {
+            run.write_folds(learner.data(), folds)?;
+        }
         let recorder = run.recorder(&[], learner.data().skipped())?;
         learner.observe(recorder);
         learner.observe(StopRequest::of(run.path()));
@@ -142,8 +150,18 @@ impl<B: Backbone> Run<B> {
         }
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
-        let out_of_fold = None;
-        Ok(Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices, out_of_fold })
+        let (out_of_fold, is_resumed) = (None, false);
+        Ok(Self {
+            learner,
+            tracker,
+            run,
+            settings,
+            dropped_tensors,
+            pretrained,
+            notices,
+            is_resumed,
+            out_of_fold,
+        })
     }
 
     /// Adds an observer.

@@ -105,9 +105,18 @@ impl<B: Backbone> Run<B> {
         // The other processes have read the run's folder by then.
         agreement::compare(&env.processes, &settings, &learner, tracker.progress.done)?;
         let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
-        let out_of_fold = None;
-        let mut training =
-            Self { learner, tracker, run, settings, dropped_tensors, pretrained, notices, out_of_fold };
+        let (out_of_fold, is_resumed) = (None, true);
+        let mut training = Self {
+            learner,
+            tracker,
+            run,
+            settings,
+            dropped_tensors,
+            pretrained,
+            notices,
+            is_resumed,
+            out_of_fold,
+        };
         if fewer {
             // From here on the run consists of the remaining photos.
             training.write_checkpoint()?;

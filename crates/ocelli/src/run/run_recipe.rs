@@ -23,7 +23,7 @@ use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::LogisticRegression;
 use crate::recipe::{LrChoice, Phase, Recipe, TrainPhase};
 use crate::run::progress::Progress;
-use crate::run::tracker::{Tracker, whole_epochs};
+use crate::run::tracker::{Tracker, seconds_of_epochs, whole_epochs};
 use crate::schedule::Schedule;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::fit::batches_per_epoch;
@@ -301,19 +301,40 @@ impl<B: Backbone> Runner<'_, B> {
         let data = self.learner.data();
         let steps = epochs * batches_per_epoch(data.train_len(), data.batch_size());
         let epochs = if steps < self.least_steps { 0 } else { epochs };
+        let enough = self.enough_time(if epochs == 0 { self.least_steps } else { 0 }, wanted, epoch);
         let text = match epochs {
             0 if steps > 0 => format!(
                 "all layers are not trained: there is time for {steps} steps, an epoch takes about {epoch:.0} s, and fewer \
-                 than {LEAST_STEPS} steps seldom pay"
+                 than {LEAST_STEPS} steps seldom pay; {enough}"
             ),
             0 => format!(
-                "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it"
+                "all layers are not trained: an epoch takes about {epoch:.0} s, and there is no time left for it; {enough}"
             ),
-            1 => format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s"),
-            _ => format!("{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s"),
+            1 => {
+                format!("one epoch of all layers fits into the time: it takes about {epoch:.0} s; {enough}")
+            }
+            _ => format!(
+                "{epochs} epochs of all layers fit into the time: one takes about {epoch:.0} s; {enough}"
+            ),
         };
         self.emit(&Event::Notice { text })?;
         Ok((epochs > 0).then(|| schedule.within(epochs)))
+    }
+
+    /// The time limit with which there would be time for this many training steps, at least one epoch, or, with none,
+    /// for the epochs that are wanted.
+    fn enough_time(&self, steps: usize, wanted: usize, epoch: f64) -> String {
+        let data = self.learner.data();
+        let of_epoch = batches_per_epoch(data.train_len(), data.batch_size()).max(1);
+        let (epochs, what) = match steps {
+            0 => (wanted, format!("for all {wanted}")),
+            _ => (steps.div_ceil(of_epoch).min(wanted), "for that".to_owned()),
+        };
+        let limit = self.tracker.time_limit.unwrap_or(0.0);
+        let before = limit - self.tracker.time_left().unwrap_or(0.0);
+        // In whole tens of seconds.
+        let enough = 10.0 * ((before + seconds_of_epochs(epochs, epoch)) / 10.0).ceil();
+        format!("{what} `time_limit` {enough:.0} is enough")
     }
 
     /// Whether this part of a time limit is left, by the clock of process 0; without a limit it is.

@@ -38,6 +38,11 @@ pub(crate) fn whole_epochs(left: f64, epoch: f64) -> usize {
     (FOR_EPOCHS * left / epoch.max(1e-6)).max(0.0) as usize
 }
 
+/// The time that must be left, in seconds, for so many epochs.
+pub(crate) fn seconds_of_epochs(epochs: usize, epoch: f64) -> f64 {
+    epochs as f64 * epoch / FOR_EPOCHS
+}
+
 impl Tracker {
     /// Before the first phase.
     pub(crate) fn new(checkpoints: Option<Checkpoints>) -> Self {

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::event::Observer;
 use crate::learner::Learner;
 use crate::processes::agreement;
+use crate::run::arch_choice::resolved;
 use crate::run::config::{RunConfig, RunEnv};
 use crate::run::folder::RunFolder;
 use crate::run::new_learner;
@@ -30,6 +31,7 @@ impl Worker {
     /// # Errors
     /// As there; [`Error::ProcessesDiffer`](crate::Error::ProcessesDiffer) where other processes have something else.
     pub fn prepare(settings: &RunConfig, env: &RunEnv) -> Result<Self> {
+        let (settings, _) = &resolved(settings, env)?;
         settings.arch.parse::<Arch>()?;
         Self::prepare_with(settings, env, |data| Ok(settings.pretrained(data, env)?.0))
     }

@@ -11,6 +11,8 @@
 //! where there is one block). Biases have no penalty. Sums are formed in an order that does not depend on the
 //! number of threads.
 
+use std::ops::Range;
+
 use ocelli_data::Task;
 use ocelli_kernels::{linear, linear_backward_weights};
 use rayon::prelude::*;
@@ -93,6 +95,31 @@ impl Standard {
         let factor = factor.collect();
         let (mean, variance) = moments.into_iter().unzip();
         Self { mean, variance, factor }
+    }
+
+    /// The same, without the features of a part of the last block, and with each feature divided by the geometric mean of
+    /// its deviation and that of its block.
+    pub(crate) fn weighted(x: &[f32], blocks: &[usize], without: &Range<usize>, epsilon: f64) -> Self {
+        let mut all = Self::of(x, blocks, epsilon);
+        let mut at = 0;
+        for (number, &block) in blocks.iter().enumerate() {
+            let columns = at..at + block;
+            at += block;
+            let is_left_out = |column: &usize| number + 1 == blocks.len() && without.contains(column);
+            let taken: Vec<usize> = columns.clone().filter(|column| !is_left_out(column)).collect();
+            let variance = |column: usize| f64::from(all.variance[column]) + epsilon;
+            let common =
+                taken.iter().map(|&column| variance(column)).sum::<f64>() / taken.len().max(1) as f64;
+            // What is left out of the block makes room for the rest.
+            let room = (block as f64 / taken.len().max(1) as f64).sqrt();
+            let factors: Vec<f64> =
+                columns.clone().map(|column| room * (variance(column) / common).powf(0.25)).collect();
+            for (column, factor) in columns.zip(factors) {
+                let factor = if is_left_out(&column) { 0.0 } else { factor };
+                all.factor[column] = (f64::from(all.factor[column]) * factor) as f32;
+            }
+        }
+        all
     }
 
     /// Prepares rows.
@@ -347,6 +374,59 @@ mod tests {
 
     fn one_hot() -> Vec<f32> {
         (0..ROWS).flat_map(|row| (0..3).map(move |of| f32::from(u8::from(class(row) == of)))).collect()
+    }
+
+    /// Leaving features out, and weighing the others, is what it is on a table without them.
+    #[test]
+    fn weighted_features_are_those_of_a_smaller_table() {
+        let blocks = [FEATURES - 4, 4];
+        let without = FEATURES - 4..FEATURES - 2;
+        let (raw, targets) = (&features(), one_hot());
+        let standard = Standard::weighted(raw, &blocks, &without, EPSILON);
+        let fitted = |x: &[f32], width: usize| {
+            let problem = Problem {
+                x,
+                features: width,
+                targets: &targets,
+                classes: 3,
+                row_weights: None,
+                positive_weights: None,
+                task: Task::SingleLabel,
+            };
+            let (coefficients, _) = problem.fit(0.5, problem.start(), EXACT);
+            let logits = problem.logits(&coefficients, x);
+            (coefficients, logits)
+        };
+        let mut x = raw.clone();
+        standard.apply(&mut x);
+        let (coefficients, logits) = fitted(&x, FEATURES);
+        let weights = standard.weights(&coefficients, EPSILON);
+        assert!(without.clone().all(|column| (0..3).all(|class| weights[class * FEATURES + column] == 0.0)));
+        // By hand: centred, divided by the root of both deviations, blocks of equal weight.
+        let taken: Vec<usize> = (0..FEATURES).filter(|column| !without.contains(column)).collect();
+        let column = |column: usize| (0..ROWS).map(move |row| f64::from(raw[row * FEATURES + column]));
+        let moments = |at: usize| {
+            let mean = column(at).sum::<f64>() / ROWS as f64;
+            (mean, column(at).map(|value| (value - mean).powi(2)).sum::<f64>() / ROWS as f64 + EPSILON)
+        };
+        let common =
+            |columns: &[usize]| columns.iter().map(|&at| moments(at).1).sum::<f64>() / columns.len() as f64;
+        let (first, last) = taken.split_at(FEATURES - 4);
+        let width = FEATURES as f64 / 2.0;
+        let mut small = Vec::new();
+        for row in 0..ROWS {
+            for (part, share) in [(first, width / first.len() as f64), (last, width / last.len() as f64)] {
+                for &at in part {
+                    let (mean, variance) = moments(at);
+                    let value = f64::from(raw[row * FEATURES + at]) - mean;
+                    small.push((value * share.sqrt() / (variance * common(part)).powf(0.25)) as f32);
+                }
+            }
+        }
+        let (_, expected) = fitted(&small, taken.len());
+        for (found, expected) in logits.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-3, "{found}, {expected}");
+        }
     }
 
     /// Weights for standardised features, and biases.

@@ -194,6 +194,11 @@ fn a_short_time_makes_images_smaller_and_leaves_out_what_does_not_fit() {
         _ => "into the time",
     };
     assert!(texts.iter().any(|text| text.contains(said)), "{epochs} epochs: {texts:?}");
+    // And how much time would be enough, where an epoch was measured.
+    let measured = |text: &&String| text.contains("all layers") && text.contains("takes about");
+    let Some(text) = texts.iter().find(measured) else { return };
+    let enough: f64 = text.split("`time_limit` ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(enough >= 10.0 && enough % 10.0 == 0.0, "{text}");
 }
 
 #[test]

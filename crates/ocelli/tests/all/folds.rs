@@ -19,7 +19,12 @@ const FOLDS: usize = 3;
 fn config(epochs: usize) -> RunConfig {
     let mut config = RunConfig::new(PHOTOS);
     (config.size, config.batch_size, config.valid_split) = (32, 16, Some(ValidSplit::Folds(FOLDS)));
-    let settings = LogisticRegression { depths: Some(Vec::new()), c: Some(0.01), folds: 2 };
+    let settings = LogisticRegression {
+        depths: Some(Vec::new()),
+        c: Some(0.01),
+        folds: 2,
+        ..LogisticRegression::default()
+    };
     let mut phases = vec![Phase::LogisticRegression(settings)];
     if epochs > 0 {
         phases.push(Phase::Train(TrainPhase {
@@ -125,6 +130,70 @@ fn stopped_in_a_fold_it_goes_on_to_the_same_predictions_and_the_same_model() {
     for name in whole.names() {
         assert_eq!(whole.get(name).unwrap().values, resumed.get(name).unwrap().values, "{name}");
     }
+}
+
+#[test]
+fn folds_stay_those_that_the_run_began_with_where_photos_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    let mut samples: Vec<_> = ["flags", "symbols", "food-and-drink"]
+        .into_iter()
+        .flat_map(|class| {
+            let files = fs::read_dir(Path::new(PHOTOS).join(class)).unwrap();
+            let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+            files.sort();
+            files.truncate(13);
+            files.into_iter().map(move |file| (class, file))
+        })
+        .collect();
+    let put = |(class, file): &(&str, std::path::PathBuf)| {
+        fs::create_dir_all(photos.join(class)).unwrap();
+        fs::copy(file, photos.join(class).join(file.file_name().unwrap())).unwrap();
+        format!("{class}/{}", file.file_name().unwrap().to_str().unwrap())
+    };
+    let later = samples.remove(5);
+    let began: HashSet<String> = samples.iter().map(put).collect();
+    let config = RunConfig { data: photos.clone(), ..config(0) };
+    let env = env(folder.path(), "run");
+    let mut stopped = Run::prepare(&config, &env).unwrap();
+    let mut begin = |run: &mut Run, fold: usize| {
+        run.observe(move |event: &Event| match event {
+            Event::LogisticRegression(_) if fold == 2 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        });
+    };
+    let result = stopped.run_folds(&env, &Moved::default(), &mut begin);
+    assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+    drop(stopped);
+    let run = folder.path().join("run");
+    let text = fs::read_to_string(run.join("folds.csv")).unwrap();
+    let of_each: HashMap<&str, &str> = text.lines().skip(1).filter_map(|line| line.split_once(',')).collect();
+    assert_eq!(of_each.len(), began.len());
+    // One photo of the fold that is still to begin is gone, and another one is there.
+    let (gone, _) = of_each.iter().find(|(_, fold)| **fold == "3").unwrap();
+    fs::remove_file(photos.join(gone)).unwrap();
+    put(&later);
+    let moved = Moved { without_changed: true, ..Moved::default() };
+    let env = RunEnv { out: None, ..env };
+    let mut resumed = Run::resume(&run, &env, &moved).unwrap();
+    resumed.run_folds(&env, &moved, &mut |_, _| {}).unwrap();
+    resumed.run().unwrap();
+    let mut seen = HashSet::new();
+    for fold in 1..=FOLDS {
+        let split = fs::read_to_string(run.join(format!("fold-{fold}/split.csv"))).unwrap();
+        for id in split.lines().filter_map(|line| line.strip_suffix(",valid")) {
+            assert_eq!(of_each[id], fold.to_string(), "{id}");
+            assert!(seen.insert(id.to_owned()), "{id} is in one fold");
+        }
+        let added = later.1.file_name().unwrap().to_str().unwrap();
+        let of_added = split.lines().find(|line| line.contains(added));
+        assert!(of_added.is_none_or(|line| line.ends_with(",test")), "added in fold {fold}: {of_added:?}");
+    }
+    let expected: HashSet<String> = began.into_iter().filter(|id| id != gone).collect();
+    assert_eq!(seen, expected);
+    let predicted = FinishedRun::open(&run).unwrap().predictions().unwrap();
+    assert_eq!(predicted.ids.len(), expected.len());
+    assert_eq!(predicted.ids.into_iter().collect::<HashSet<_>>(), expected);
 }
 
 #[test]

@@ -212,7 +212,12 @@ fn its_labels_are_reviewed_from_cached_features() {
     let (out, cache) = (folder.path().join("run"), folder.path().join("cache"));
     let mut config = RunConfig::new(PHOTOS);
     (config.size, config.batch_size) = (32, 16);
-    let settings = LogisticRegression { depths: Some(vec![2, 4]), c: Some(0.01), folds: 2 };
+    let settings = LogisticRegression {
+        depths: Some(vec![2, 4]),
+        c: Some(0.01),
+        folds: 2,
+        ..LogisticRegression::default()
+    };
     config.recipe = Recipe::from(vec![Phase::LogisticRegression(settings)]);
     let env = RunEnv { out: Some(out.clone()), cache: Some(cache.clone()), ..RunEnv::default() };
     Run::prepare(&config, &env).unwrap().run().unwrap();

@@ -18,8 +18,8 @@ use std::time::Instant;
 use clap::builder::UnknownArgumentValueParser;
 use clap::{Arg, Args, Command};
 use ocelli::{
-    Arch, HashProgress, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult, Thresholds,
-    Tta, ValidSplit, WeightStore, Worker, io_reason, timeline,
+    AUTO_ARCH, Arch, HashProgress, Metric, Moved, Preset, ProcessGroup, Run, RunConfig, RunEnv, RunResult,
+    Thresholds, Tta, ValidSplit, WeightStore, Worker, io_reason, timeline,
 };
 
 use crate::errors::{self, Failure};
@@ -213,7 +213,7 @@ struct RecipeFlags {
 }
 
 /// Flags that `--resume` can be combined with; all others are settings, and a run has its own.
-const WITH_RESUME: [&str; 17] = [
+const WITH_RESUME: [&str; 18] = [
     "resume",
     "moved_to",
     "skip_changed",
@@ -227,6 +227,7 @@ const WITH_RESUME: [&str; 17] = [
     "join",
     "rank",
     "ranks",
+    "data_per_rank",
     "quiet",
     "verbose",
     "help",
@@ -315,17 +316,27 @@ impl Train {
             processes: processes.clone(),
             hash_progress: self.hash_progress(processes),
         };
-        let settings = match self.resume {
+        let mut settings = match self.resume {
             Some(_) => None,
             None => Some(self.all_settings()?),
         };
+        let gathered = |folder: &Path| self.processes.gathered(folder, &cache, processes, self.output.quiet);
+        if let Some(settings) = &mut settings {
+            settings.data = gathered(&settings.data)?;
+        }
+        let moved_to = self.moved_to.as_deref().map(gathered).transpose()?;
+        let moved = Moved { data: moved_to, without_changed: self.skip_changed };
         if processes.rank() > 0 {
-            return self.work(settings.as_ref(), &env, &cache);
+            return self.work(settings.as_ref(), &moved, &env, &cache);
         }
         for warning in settings.iter().flat_map(|settings| self.settings.idle_flags(settings)) {
             eprintln!("{warning}");
         }
-        let mut training = match self.prepare(settings.as_ref(), &env, &cache) {
+        let is_open = |settings: &RunConfig| settings.arch == AUTO_ARCH && settings.weights.is_none();
+        if settings.as_ref().is_some_and(is_open) && !self.output.quiet {
+            eprintln!("comparing the backbones whose weights are on this machine");
+        }
+        let mut training = match self.prepare(settings.as_ref(), &moved, &env, &cache) {
             #[cfg(feature = "report")]
             // Only the report is missing: the process was ended while it wrote that.
             Err(ocelli::Error::Finished { path, model }) if !path.join("report.html").exists() => {
@@ -340,7 +351,7 @@ impl Train {
         training.observe(Terminal::new(self.output.quiet, self.output.verbose));
         let stop = finish_batch();
         training.observe(interrupt::observer());
-        if let Err(error) = self.run_folds(&mut training, &env) {
+        if let Err(error) = self.run_folds(&mut training, &moved, &env) {
             return Err(failure(error, &training));
         }
         match training.run() {
@@ -368,14 +379,14 @@ impl Train {
     }
 
     /// Runs the folds of a cross-validation, of which each has a line when it is finished.
-    fn run_folds(&self, training: &mut Run, env: &RunEnv) -> ocelli::Result<()> {
+    fn run_folds(&self, training: &mut Run, moved: &Moved, env: &RunEnv) -> ocelli::Result<()> {
         let Some(folds) = training.settings().folds() else { return Ok(()) };
         if !self.output.quiet {
             println!("\n{folds}-fold cross-validation");
         }
         // What they say has been said of all images, or is in their folders.
         let env = RunEnv { hash_progress: HashProgress::default(), ..env.clone() };
-        training.run_folds(&env, &self.moved(), &mut |run, _| {
+        training.run_folds(&env, moved, &mut |run, _| {
             if !self.output.quiet {
                 run.observe(terminal::progress_alone());
             }
@@ -392,10 +403,16 @@ impl Train {
     }
 
     /// Computes for the first process, which alone writes and prints.
-    fn work(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> Result<(), Failure> {
+    fn work(
+        &self,
+        settings: Option<&RunConfig>,
+        moved: &Moved,
+        env: &RunEnv,
+        cache: &Path,
+    ) -> Result<(), Failure> {
         let worker = self.with_weights(cache, || match settings {
             Some(settings) => Worker::prepare(settings, env),
-            None => Worker::resume(self.resumed(), env, &self.moved()),
+            None => Worker::resume(self.resumed(), env, moved),
         });
         let mut worker = match worker {
             // The first process says so, or writes the report that is missing.
@@ -411,20 +428,22 @@ impl Train {
     }
 
     /// Prepares the run.
-    fn prepare(&self, settings: Option<&RunConfig>, env: &RunEnv, cache: &Path) -> ocelli::Result<Run> {
+    fn prepare(
+        &self,
+        settings: Option<&RunConfig>,
+        moved: &Moved,
+        env: &RunEnv,
+        cache: &Path,
+    ) -> ocelli::Result<Run> {
         self.with_weights(cache, || match settings {
             Some(settings) => Run::prepare(settings, env),
-            None => Run::resume(self.resumed(), env, &self.moved()),
+            None => Run::resume(self.resumed(), env, moved),
         })
     }
 
     /// The run to resume.
     fn resumed(&self) -> &Path {
         self.resume.as_deref().unwrap_or(Path::new("."))
-    }
-
-    fn moved(&self) -> Moved {
-        Moved { data: self.moved_to.clone(), without_changed: self.skip_changed }
     }
 
     /// The weights of the backbone are downloaded if they are not on this machine.

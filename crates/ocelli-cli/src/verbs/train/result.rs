@@ -165,8 +165,13 @@ pub fn not_measured(predictions: &Predictions, classes: &[String]) -> Option<Str
     let names = without.iter().take(NOT_MEASURED).map(shown).collect::<Vec<_>>().join(", ");
     let more = if without.len() > NOT_MEASURED { ", …" } else { "" };
     (!without.is_empty()).then(|| {
-        let of = counted(classes.len(), "class");
-        format!("not evaluated   {} of {of} without images here: {names}{more}", count(without.len()))
+        let (number, of) = (count(without.len()), counted(classes.len(), "class"));
+        match predictions.task() {
+            Task::SingleLabel => format!("not evaluated   {number} of {of} without images here: {names}{more}"),
+            Task::MultiLabel => format!(
+                "in no image     {number} of {of}: {names}{more}; where they are predicted, that counts as wrong"
+            ),
+        }
     })
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ocelli::{Mix, OneCycle, Precision, Preset, RecipeBuilder, RunConfig, Sgdr};
+use ocelli::{Arch, Mix, OneCycle, Precision, Preset, RecipeBuilder, RunConfig, Sgdr};
 
 use super::RecipeFlags;
 use super::loss::LossFlags;
@@ -24,7 +24,8 @@ pub struct SettingFlags {
     /// Image size in pixels; several: progressive resizing
     ///
     /// Photos are resized to squares of this size. With several sizes, such as 128,224, training starts with
-    /// the first and continues with the next. [default: the backbone's]
+    /// the first and continues with the next. [default: the backbone's, such as 224; with a linear head nine sevenths
+    /// of it, 288]
     #[arg(long, value_name = "PIXELS", value_delimiter = ',', help_heading = "Images", value_parser = side)]
     pub(super) size: Vec<usize>,
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub struct SettingFlags {
     pub(super) decisions: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(super) backbone: BackboneFlags,
+    pub(crate) backbone: BackboneFlags,
     #[command(flatten)]
     pub(super) recipe: RecipeFlags,
     #[command(flatten)]
@@ -89,7 +90,12 @@ impl SettingFlags {
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
         if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
-            let sizes = if self.size.is_empty() { vec![settings.size] } else { self.size.clone() };
+            let usual = match (&self.config, settings.arch.parse::<Arch>()) {
+                (None, Ok(arch)) => preset.size(arch),
+                (None, Err(_)) => preset.size(Arch::EfficientNetLite0),
+                (Some(_), _) => settings.size,
+            };
+            let sizes = if self.size.is_empty() { vec![usual] } else { self.size.clone() };
             settings.size = sizes[0];
             settings.recipe = self.recipe.builder(preset, &sizes, settings.augmentation.is_some())?.build();
         }

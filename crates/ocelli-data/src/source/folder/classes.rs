@@ -101,6 +101,14 @@ impl Reader<'_> {
                 classes.join(" and ")
             ));
         }
+        let classes: Vec<&str> = folders.iter().map(|folder| folder.class.as_str()).collect();
+        self.notices.extend(copies(&classes).map(|copies| {
+            format!(
+                "warning: the classes {} are named as copies of a folder, or parts of a download, are; if they are one, put \
+                 their images together",
+                copies.join(", ")
+            )
+        }));
         Ok(())
     }
 
@@ -301,5 +309,64 @@ impl Reader<'_> {
         let below: Vec<PathBuf> =
             self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
         Ok(self.add(&below, |_| Target::Unlabelled).collect())
+    }
+}
+
+/// Classes whose names are one but for what file managers and downloads add: `cats`, `cats (1)`, `cats - Copy`,
+/// `cats-20240101T120000Z-001`.
+fn copies<'a>(classes: &[&'a str]) -> Option<Vec<&'a str>> {
+    let mut of_base: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for class in classes {
+        of_base.entry(base_of(class, classes).to_lowercase()).or_default().push(class);
+    }
+    let several: Vec<&str> = of_base.into_values().filter(|names| names.len() > 1).flatten().collect();
+    (!several.is_empty()).then_some(several)
+}
+
+/// A name without what is added to copies and parts of downloads.
+fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
+    const COPIES: [&str; 8] =
+        [" - copy", " copy", " - kopie", " kopie", " - copie", " - copia", " copie", " copia"];
+    const OF: [&str; 4] = ["copy of ", "kopie von ", "copie de ", "copia di "];
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut base = name.trim();
+    loop {
+        let before = base;
+        if let Some((rest, number)) = base.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("))
+            && digits(number)
+        {
+            base = rest;
+        }
+        let ends = |ending: &&&str| {
+            let cut = base.len().checked_sub(ending.len()).filter(|cut| base.is_char_boundary(*cut));
+            cut.is_some_and(|cut| base[cut..].eq_ignore_ascii_case(ending))
+        };
+        if let Some(ending) = COPIES.iter().find(ends) {
+            base = &base[..base.len() - ending.len()];
+        }
+        let begins =
+            |start: &&&str| base.get(..start.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(start));
+        if let Some(start) = OF.iter().find(begins) {
+            base = &base[start.len()..];
+        }
+        // Google Drive's: a time, and the number of the part.
+        if let Some((rest, number)) = base.rsplit_once('-')
+            && let Some((rest, time)) = rest.rsplit_once('-')
+            && digits(number)
+            && time.len() == 16
+            && time.ends_with('Z')
+            && time.as_bytes()[8] == b'T'
+        {
+            base = rest;
+        }
+        if let Some((rest, number)) = base.rsplit_once(' ')
+            && digits(number)
+            && classes.contains(&rest)
+        {
+            base = rest;
+        }
+        if base == before {
+            return base;
+        }
     }
 }

@@ -284,12 +284,20 @@ impl Reader<'_> {
     pub(super) fn same_subfolders(&mut self, parts: &[Part]) {
         let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
         let [_, _, ..] = classes[..] else { return };
-        let branches: Vec<BTreeSet<OsString>> = classes.iter().map(|part| part.branches()).collect();
-        let mut common = branches[0].clone();
-        for branches in &branches {
+        // Names that differ in case only are the same.
+        let lower = |name: OsString| name.to_str().map_or(name.clone(), |text| text.to_lowercase().into());
+        let branches: Vec<BTreeSet<OsString>> =
+            classes.iter().map(|part| part.branches().into_iter().map(lower).collect()).collect();
+        // A few may lack one: a patient without the disease.
+        let several: Vec<&BTreeSet<OsString>> =
+            branches.iter().filter(|branches| branches.len() > 1).collect();
+        let [first, ..] = several[..] else { return };
+        let mut common = first.clone();
+        for branches in &several {
             common.retain(|name| branches.contains(name));
         }
-        let alike = branches.iter().all(|branches| 2 * common.len() >= branches.len());
+        let alike = several.iter().all(|branches| 2 * common.len() >= branches.len())
+            && 5 * several.len() >= 4 * branches.len();
         if common.len() < 2 || !alike || self.outermost {
             return;
         }

@@ -35,6 +35,7 @@
 //! | `classes.rs` | from class folders to labelled items |
 
 mod classes;
+mod doubts;
 mod layout;
 mod part;
 
@@ -298,7 +299,10 @@ impl<'a> Reader<'a> {
         items.sort_by(|a, b| a.id.cmp(&b.id));
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
         let items = Items { root: self.root.clone(), task: Task::SingleLabel, classes, items };
-        let (notices, losses) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.losses));
+        let (mut notices, losses) = (std::mem::take(&mut self.notices), std::mem::take(&mut self.losses));
+        if self.known.is_none() {
+            notices.extend(doubts::of(&items, &skipped));
+        }
         Dataset { items, split, skipped, notices, losses }
     }
 }

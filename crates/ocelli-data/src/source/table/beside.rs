@@ -12,7 +12,8 @@ use super::parts::{are_parts, are_surely_parts, has_part_word};
 use super::passed_over::labels_of_folders;
 use super::sheet::{Row, Sheet};
 use super::{
-    Column, Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, labels, names, names_files, several,
+    COULD_BE, Column, Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, labels, names,
+    names_files, several,
 };
 use crate::names::{file_name, look_of};
 use crate::source::{id_of, listing, masks};
@@ -72,6 +73,9 @@ pub(super) fn decide(
             Ok(_) if looks_like_parts(root, &photos.folders).is_some() => {
                 return Err(unclear(root, &photos, &name, error));
             }
+            Ok(_) if 2 * candidate.ambiguous > candidate.photos => {
+                return Err(several_of_each(root, &photos, &name));
+            }
             Ok(_) if photos.are_few_in_each() => {
                 return Err(hardly_classes(root, &photos, &candidate, error));
             }
@@ -79,8 +83,37 @@ pub(super) fn decide(
             Err(refused) => return Err(neither(refused, &name, &format!("cannot be read: {error}"))),
         },
     };
+    // Which images belong together.
+    if read.is_ok() && candidate.label.as_deref().is_some_and(|label| names::group_rank(label).is_some()) {
+        return Ok(Verdict::Folders(None));
+    }
+    // Of a cross-validation, as a column is called.
+    if read.is_ok() && candidate.label.as_deref().is_some_and(names::is_split) {
+        return Ok(Verdict::Folders(Some(format!(
+            "{name} in {} says parts or folds of a split for the photos, and no labels: it is not used",
+            root.display()
+        ))));
+    }
     if agreement.is_same(&photos) && !(are_parts && has_part_word(&photos.folders)) {
-        return Ok(Verdict::Folders(agreement.mention(&name, root, mention())));
+        let split = candidate.read.as_ref().ok().and_then(|read| read.dataset.split.as_ref());
+        // Of one table: those for the sides are lists of the split.
+        let is_one = candidate.tables.sides.is_empty();
+        let Some(split) = split.filter(|split| is_one && !(split.valid.is_empty() && split.test.is_empty()))
+        else {
+            return Ok(Verdict::Folders(agreement.mention(&name, root, mention())));
+        };
+        let all = split.train.len() + split.valid.len() + split.test.len();
+        if agreement.same_name == photos.class.len() && all == photos.class.len() {
+            let notice = format!(
+                "the labels and the split are those of {name}, which says the same classes as the folders"
+            );
+            return Ok(Verdict::Tables(candidate.tables, notice));
+        }
+        return Ok(Verdict::Folders(Some(format!(
+            "warning: {name} in {} gives a split, which is not used, since its labels are not the names of all photos' folders \
+             (to use both: `from_csv`)",
+            root.display()
+        ))));
     }
     // Of another one for each photo: checksums, numbers, times.
     let labels = candidate.read.as_ref().map_or(0, |read| read.dataset.items.classes.len());
@@ -201,6 +234,22 @@ fn hardly_classes(root: &Path, photos: &Photos, candidate: &Candidate, error: &D
     }
 }
 
+/// That several folders hold a photo of each name, and a table has the names.
+fn several_of_each(root: &Path, photos: &Photos, table: &str) -> DataError {
+    DataError::Split {
+        reason: format!(
+            "the folders in {} ({}) hold photos of the same names, and {table} has these names: they are hardly classes, and \
+             which of the photos a row means is not clear",
+            root.display(),
+            some_folders(&photos.folders)
+        ),
+        advice: format!(
+            "train on the folder that is meant, with the table (`from_csv` {table}), or, if the folders' names are the \
+             classes, say so (`class_folders`)"
+        ),
+    }
+}
+
 /// The error of the folders, with what is the matter with a table that names their photos.
 fn neither(refused: &DataError, table: &str, says: &str) -> DataError {
     let text = refused.to_string();
@@ -234,13 +283,18 @@ pub(super) fn instead_of_named(root: &Path, tables: &Tables) -> Result<Option<Ta
     let finder = Finder::new(root);
     let own = one_of(root, named, &finder, &photos);
     let is_called = |own: &Candidate| own.label.as_deref().is_some_and(names::is_label);
-    if own.as_ref().is_some_and(|own| own.read.is_err() || is_called(own)) {
+    if own.as_ref().is_some_and(|own| own.read.is_ok() && is_called(own)) {
         return Ok(None);
     }
     let others = tables.others.iter().filter_map(|table| one_of(root, table, &finder, &photos));
     let mut others: Vec<Candidate> = others.filter(|other| other.read.is_ok()).collect();
     match (own, &others[..]) {
         (None, [_]) => Ok(others.pop().map(|other| other.tables)),
+        // A column that is called label says more than the name of a table whose own column is not clear.
+        (Some(own), [one]) if own.read.is_err() && is_called(one) => {
+            Ok(others.pop().map(|other| other.tables))
+        }
+        (Some(own), _) if own.read.is_err() => Ok(None),
         (Some(_), [_, ..]) => {
             let labels = std::iter::once(named.clone());
             let labels = labels.chain(others.into_iter().flat_map(|other| other.tables.labels)).collect();
@@ -297,6 +351,8 @@ struct Candidate {
     tables: Tables,
     /// How many of the photos they name.
     photos: usize,
+    /// How many rows have a name that several photos have.
+    ambiguous: usize,
     /// The column of groups, such as patients, that has the names of the photos' folders.
     groups: Option<String>,
     /// The name of the column of labels, if it is one.
@@ -376,7 +432,23 @@ fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option
     }
     let options =
         TableOptions { folder: Some(root.to_owned()), allow_missing: true, ..TableOptions::default() };
-    let opened = Opened::open(table, &options, Vec::new()).ok()?;
+    let opened = match Opened::open(table, &options, Vec::new()) {
+        Ok(opened) => opened,
+        // Each name is that of several photos.
+        Err(error) if error.to_string().contains(COULD_BE) => {
+            let tables = Tables { labels: vec![table.to_owned()], ..Tables::default() };
+            let photos = photos.class.len() / 2;
+            return Some(Candidate {
+                tables,
+                photos,
+                ambiguous: photos,
+                groups: None,
+                label: None,
+                read: Err(error),
+            });
+        }
+        Err(_) => return None,
+    };
     let found: BTreeSet<&Path> = opened
         .matches
         .iter()
@@ -397,7 +469,7 @@ fn one_of(root: &Path, table: &Path, finder: &Finder, photos: &Photos) -> Option
             [Column::Name(name)] => Some(name.clone()),
             _ => None,
         });
-        Candidate { tables, photos: named, groups, label, read: read.map(|read| read.labelled) }
+        Candidate { tables, photos: named, ambiguous, groups, label, read: read.map(|read| read.labelled) }
     })
 }
 
@@ -419,7 +491,7 @@ fn several_of(root: &Path, tables: &Tables, finder: &Finder, photos: &Photos) ->
     };
     most.then(|| {
         let groups = if read.is_err() { of_train() } else { None };
-        Candidate { tables: tables.clone(), photos: named, groups, label: None, read }
+        Candidate { tables: tables.clone(), photos: named, ambiguous: 0, groups, label: None, read }
     })
 }
 

@@ -340,7 +340,11 @@ impl Search<'_> {
         }
         if flags.is_empty() {
             // What is called so, and is not followed, must not pass unnoticed.
-            let called = columns.into_iter().find(|&column| names::is_split(name(column)));
+            let is_one = |column: &usize| {
+                let cells = Cells::of(rows, *column);
+                names::is_split(name(*column)) || cells.roles > 1 && 2 * cells.words >= rows.len()
+            };
+            let called = columns.into_iter().find(is_one);
             notices.extend(called.map(|column| self.ignored(column)));
             return Ok(None);
         }
@@ -466,6 +470,12 @@ impl Search<'_> {
         notices: &mut Vec<String>,
     ) -> Result<Vec<usize>, DataError> {
         let (name, rows) = (self.sheet.name(), self.rows());
+        if self.header.is_some_and(names::are_predictions) {
+            let detail = format!("has the columns of predictions ({}), and no labels", self.all());
+            let advice =
+                "give a table of labels; if these are to be taken for labels, say so (`label_columns`)";
+            return Err(self.error(detail, advice));
+        }
         let mut taken = vec![file];
         taken.extend(group);
         taken.extend(split.into_iter().flat_map(SplitColumns::columns));

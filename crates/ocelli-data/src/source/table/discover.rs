@@ -11,6 +11,11 @@ use crate::names::file_name;
 use crate::source::role::{self, Role};
 use crate::source::{listing, masks};
 
+/// Whether the name of a table, without its ending, says that it has the labels.
+pub(crate) fn names_labels(stem: &str) -> bool {
+    names::table_rank(stem).is_some()
+}
+
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
     let ending = path.as_ref().extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -55,14 +60,27 @@ impl Tables {
             tables.sides = sides;
         } else {
             // Texts with such names are lists of a split rather than tables of labels.
-            let is_text =
-                |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"));
             let unread = sides.into_iter().map(|(_, path)| path).filter(|path| !is_text(path));
             tables.others.extend(unread.filter(|path| !tables.labels.contains(path)));
             tables.others.sort();
             tables.others.dedup();
         }
         tables
+    }
+
+    /// Texts that are each of a side of the split, as many published data sets have: `train.txt` and `test.txt`. They
+    /// are tables of labels only where they are said to be: in a folder of photos such texts list the split.
+    pub(super) fn texts_in(folder: &Path) -> Self {
+        let texts: Vec<PathBuf> = files(folder).filter(|path| is_text(path)).collect();
+        let sides =
+            with_roles(texts, |path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let has_one_of_each = sides.windows(2).all(|pair| pair[0].0 != pair[1].0);
+        match &sides[..] {
+            [(Role::Train, train), _, ..] if has_one_of_each => {
+                Self { labels: vec![train.clone()], sides, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
     }
 
     fn in_folders_of_split(folder: &Path) -> Self {
@@ -181,13 +199,21 @@ impl Tables {
     /// The notices about tables that are not read.
     pub fn mention(&self, folder: &Path) -> Option<String> {
         let name = some(&self.labels);
+        // A table for each of the folders may say what is in it.
+        let of_folder = |table: &PathBuf| folder.join(table.file_stem().unwrap_or_default()).is_dir();
+        let warning =
+            if self.labels.len() > 1 && self.labels.iter().all(of_folder) { "warning: " } else { "" };
         (!self.labels.is_empty()).then(|| {
             format!(
-                "{name} in {} is not read: the class folders beside it are the classes (to read it: `from_csv`)",
+                "{warning}{name} in {} is not read: the class folders beside it are the classes (to read it: `from_csv`)",
                 folder.display()
             )
         })
     }
+}
+
+fn is_text(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"))
 }
 
 /// Those of these paths whose names have a role beside the others', by role.

@@ -152,6 +152,9 @@ fn slashed(path: &Path) -> String {
     path.components().map(|part| text_of(part.as_os_str())).collect::<Vec<_>>().join("/")
 }
 
+/// How it is said that a file has another ending than its name in the table.
+pub(super) const ANOTHER_ENDING: &str = "with another ending";
+
 impl Finder {
     /// Looks at the names of all files below a folder, hidden ones left out.
     pub fn new(root: impl AsRef<Path>) -> Self {
@@ -549,10 +552,10 @@ impl Finder {
     fn hint(&self, name: &Name) -> Option<String> {
         let last = fold(name.parts.last()?);
         let there = |files: &Vec<usize>| files.first().map(|&file| self.files[file].relative.clone());
-        if let Some((stem, _)) = last.rsplit_once('.').filter(|(_, ending)| is_image_ending(ending))
+        if let Some((stem, _)) = last.rsplit_once('.')
             && let Some(file) = self.by_stem.get(stem).and_then(there)
         {
-            return Some(format!("there is {file}, with another ending"));
+            return Some(format!("there is {file}, {ANOTHER_ENDING}"));
         }
         let digits = last.strip_suffix(".0").unwrap_or(&last);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

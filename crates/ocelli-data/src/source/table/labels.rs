@@ -74,6 +74,9 @@ fn list(cell: &str) -> Option<BTreeSet<&str>> {
         _ => return None,
     };
     let mut labels = BTreeSet::new();
+    if !inner.contains([',', '\'', '"']) && inner.contains(';') {
+        return Some(pieces(inner, ';'));
+    }
     let mut rest = inner.trim();
     while !rest.is_empty() {
         let quote = rest.chars().next().filter(|first| matches!(first, '\'' | '"'));
@@ -94,13 +97,32 @@ fn list(cell: &str) -> Option<BTreeSet<&str>> {
     Some(labels)
 }
 
+/// Whether cells in brackets are zeros and ones, as many in each, a place for each class.
+fn are_one_hot(cells: &[&Cell]) -> bool {
+    let places = |cell: &str| -> Option<usize> {
+        let inner = &cell[1..cell.len() - 1];
+        let mut entries =
+            inner.split(|c: char| c == ',' || c.is_whitespace()).filter(|entry| !entry.is_empty());
+        let mut count = 0;
+        let are_flags = entries.all(|entry| {
+            count += 1;
+            matches!(entry.trim_matches(['\'', '"']), "0" | "1" | "0." | "1." | "0.0" | "1.0")
+        });
+        (are_flags && count > 1).then_some(count)
+    };
+    let first = cells.first().and_then(|cell| places(cell.text));
+    first.is_some() && cells.iter().all(|cell| places(cell.text) == first)
+}
+
 /// Whether a cell is JSON, of objects or of lists in lists.
 fn is_nested(cell: &str) -> bool {
+    // As Python prints objects.
+    let is_dictionary = || cell.starts_with('{') && cell.ends_with('}') && cell.contains("':");
     cell.starts_with(['{', '['])
         && match serde_json::from_str(cell) {
             Ok(Value::Object(_)) => true,
             Ok(Value::Array(list)) => list.iter().any(|entry| entry.is_object() || entry.is_array()),
-            _ => false,
+            _ => is_dictionary(),
         }
 }
 
@@ -217,6 +239,16 @@ pub(super) fn decide(
         return Err(table_error(path, Some(cell.line), detail, advice));
     }
     let lists = !full.is_empty() && full.iter().all(|cell| list(cell.text).is_some());
+    if let (true, Some(cell)) = (lists, full.first())
+        && are_one_hot(&full)
+    {
+        let detail = format!(
+            "holds a 0 or 1 for each class in brackets, {}, and nothing says which place is which class",
+            shortened(cell.text)
+        );
+        let advice = "give a column for each class, with its name, or the names of the classes in each row";
+        return Err(table_error(path, Some(cell.line), detail, advice));
+    }
     let candidates: Vec<Reading> = match options.label_separator {
         Some(separator) => vec![Reading::Apart(separator)],
         None if lists => vec![Reading::Lists],

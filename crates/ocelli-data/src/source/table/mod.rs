@@ -56,8 +56,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use discover::unread;
 pub use discover::{Tables, is_table, says_the_classes};
+pub(crate) use discover::{names_labels, unread};
 pub use files::{Finder, Found, Match};
 pub use sheet::{Row, Sheet};
 pub(crate) use side_labels::{SideLabels, side_labels};
@@ -175,7 +175,8 @@ pub struct UnusedGroups {
 /// Reads a table of labels, or the one in a folder; no image is decoded. Items keep the order of the rows.
 ///
 /// Where a folder has a table for each side of the split (`train.csv` and `valid.csv`, or one in each of the
-/// folders `train` and `valid`), they are read as one data set with that split.
+/// folders `train` and `valid`, or, without other tables, `train.txt` and `test.txt`), they are read as one data set
+/// with that split.
 ///
 /// # Errors
 /// Where it is not a table, where something that is not set is ambiguous, where rows contradict each other,
@@ -185,24 +186,33 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     if !path.is_dir() {
         let mut notices = Vec::new();
         // One that is given alone is read alone.
-        let beside = Tables::of(folder_of(path)).sides;
-        if beside.iter().any(|(_, side)| side.file_name() == path.file_name()) {
-            let others: Vec<PathBuf> = beside.into_iter().map(|(_, side)| side).collect();
-            let others: Vec<PathBuf> =
-                others.into_iter().filter(|side| side.file_name() != path.file_name()).collect();
-            notices.push(format!(
-                "beside {}, and not read: {}; to read them as one data set, give their folder",
-                path.file_name().unwrap_or_default().display(),
-                discover::some(&others)
-            ));
-        }
+        let beside = |tables: Tables| {
+            let sides = tables.sides.into_iter().map(|(_, side)| side).collect::<Vec<PathBuf>>();
+            let (own, others): (Vec<_>, Vec<_>) =
+                sides.into_iter().partition(|side| side.file_name() == path.file_name());
+            (!own.is_empty()).then(|| {
+                format!(
+                    "beside {}, and not read: {}; to read them as one data set, give their folder",
+                    path.file_name().unwrap_or_default().display(),
+                    discover::some(&others)
+                )
+            })
+        };
+        notices.extend(beside(Tables::of(folder_of(path))));
         let mut read = read_one(path, options, notices)?;
         let images = read.labelled.dataset.items.root.clone();
         read.list_unnamed(&images);
         split_lists::apply(options.folder.as_deref().unwrap_or(folder_of(path)), &mut read.labelled);
+        // Texts may be lists of the split instead, and are then used.
+        if read.labelled.dataset.split.is_none() {
+            read.labelled.dataset.notices.extend(beside(Tables::texts_in(folder_of(path))));
+        }
         return Ok(read.labelled);
     }
-    let tables = Tables::of(path);
+    let mut tables = Tables::of(path);
+    if tables.is_empty() {
+        tables = Tables::texts_in(path);
+    }
     if tables.sides.len() > 1 {
         return several::read(path, &tables, options);
     }
@@ -295,6 +305,11 @@ pub fn read_folder(
             Ok(LabelledFolder { labelled, by_table: true })
         }
     }
+}
+
+/// Takes the split of published lists below a folder, as [`read_folder`] does, for data that has none of its own.
+pub fn follow_lists(root: &Path, labelled: &mut Labelled) {
+    split_lists::apply(root, labelled);
 }
 
 impl Labelled {
@@ -491,6 +506,12 @@ fn nothing_found(
         Some(Match::Missing(Some(why))) => format!(" ({why})"),
         _ => String::new(),
     };
+    let advice = match why.contains(files::ANOTHER_ENDING) {
+        true => {
+            "write the names in the table without their endings, which are then found, or with those of the files"
+        }
+        false => advice,
+    };
     let detail = format!(
         "names no file that exists: there is no {}, nor another file of that name below {}; row {}{why}",
         shortened(&folder.join(name).display().to_string()),
@@ -500,8 +521,11 @@ fn nothing_found(
     table_error(&sheet.path, None, detail, advice)
 }
 
+/// How it is said that a name is that of several files.
+const COULD_BE: &str = "which could be";
+
 fn ambiguous(sheet: &Sheet, row: &Row, file: usize, several: &[String]) -> DataError {
-    let detail = format!("names {}, which could be {}", shortened(row.cell(file)), several.join(" or "));
+    let detail = format!("names {}, {COULD_BE} {}", shortened(row.cell(file)), several.join(" or "));
     let advice = "give the folder of the images, the suffix that names lack (`suffix`), or names in full";
     table_error(&sheet.path, Some(row.line), detail, advice)
 }

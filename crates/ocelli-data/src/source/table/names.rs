@@ -82,7 +82,7 @@ const SPLITS: [&str; 10] =
     ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold", "kfold", "folds"];
 
 /// Columns whose images belong together, those around others first: lesions are of a patient.
-const GROUPS: [&str; 22] = [
+const GROUPS: [&str; 38] = [
     "patient",
     "patientid",
     "patientno",
@@ -105,6 +105,22 @@ const GROUPS: [&str; 22] = [
     "plantid",
     "seqid",
     "sequenceid",
+    "patientennr",
+    "mrn",
+    "studyinstanceuid",
+    "seriesinstanceuid",
+    "studyid",
+    "animal",
+    "specimen",
+    "specimenid",
+    "examid",
+    "burstid",
+    "videoid",
+    "clipid",
+    "writer",
+    "writerid",
+    "speaker",
+    "speakerid",
 ];
 
 /// A name as it is compared.
@@ -213,6 +229,13 @@ const TABLES: [&str; 14] = [
     "data",
     "images",
 ];
+
+/// Whether columns are those that `ocelli predict` and a run's `predictions.csv` write, without a label.
+pub(super) fn are_predictions(header: &[String]) -> bool {
+    let has = |name: &str| header.iter().any(|column| column == name);
+    let of_classes = header.iter().filter(|column| column.starts_with("probability_")).count();
+    of_classes > 1 && has("probability") && !has("label") && !has("labels")
+}
 
 /// How plainly a file's name, without its ending, says that it is the table of a data set's labels: 0 is most
 /// plain.

@@ -72,9 +72,99 @@ fn are_years(names: &BTreeSet<String>) -> bool {
     names.len() > 1 && names.iter().all(is_year)
 }
 
+/// Whether names are months or days, as `2024-01`, `20240131`, `01_Januar`, `Montag` and `day1`.
+fn are_dates(names: &BTreeSet<String>) -> bool {
+    const NAMED: [&str; 47] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "januar",
+        "februar",
+        "märz",
+        "mai",
+        "juni",
+        "juli",
+        "oktober",
+        "dezember",
+        "janvier",
+        "février",
+        "mars",
+        "avril",
+        "juin",
+        "juillet",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "montag",
+        "dienstag",
+        "mittwoch",
+        "donnerstag",
+        "freitag",
+        "samstag",
+        "sonntag",
+        "lundi",
+        "mardi",
+        "mercredi",
+        "jeudi",
+        "vendredi",
+        "samedi",
+        "dimanche",
+    ];
+    let is_one = |name: &String| {
+        let lower = name.to_lowercase();
+        let digits: String = lower.chars().filter(|letter| letter.is_ascii_digit()).collect();
+        let others: String = lower.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        let is_date = matches!(digits.len(), 6 | 8)
+            && others.chars().all(|letter| matches!(letter, '-' | '_' | '.'))
+            && digits[..4].parse().is_ok_and(|year: u32| (1900..2100).contains(&year))
+            && digits[4..6].parse().is_ok_and(|month: u32| (1..=12).contains(&month));
+        let word = others.trim_matches(['-', '_', '.', ' ']);
+        is_date
+            || NAMED.contains(&word)
+            || matches!(word, "day" | "tag" | "jour" | "week") && !digits.is_empty()
+    };
+    names.len() > 1 && names.iter().all(is_one)
+}
+
+/// Whether names are those of a phone's albums.
+fn are_of_a_phone(names: &BTreeSet<String>) -> bool {
+    const ALBUMS: [&str; 12] = [
+        "camera",
+        "screenshots",
+        "whatsapp images",
+        "restored",
+        "download",
+        "downloads",
+        "dcim",
+        "pictures",
+        "telegram",
+        "instagram",
+        "snapchat",
+        "screen recordings",
+    ];
+    names.len() > 1 && names.iter().all(|name| ALBUMS.contains(&name.to_lowercase().as_str()))
+}
+
 /// Whether names say that folders are parts, whatever is in them: by a word, or as those of a camera or of albums are.
 pub(super) fn are_surely_parts(names: &BTreeSet<String>) -> bool {
-    are_parts(names) && has_part_word(names) || are_of_a_camera(names) || are_years(names)
+    are_parts(names) && has_part_word(names)
+        || are_of_a_camera(names)
+        || are_years(names)
+        || are_dates(names)
+        || are_of_a_phone(names)
 }
 
 /// Whether a word of the names says that they are parts, whatever is in them.
@@ -89,6 +179,27 @@ pub(super) fn has_part_word(names: &BTreeSet<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn albums_and_days_are_parts() {
+        let parts = |names: &[&str]| are_surely_parts(&names.iter().map(|name| (*name).to_owned()).collect());
+        for names in [
+            &["2024-01", "2024-02"][..],
+            &["20240101", "20240102"],
+            &["01_Januar", "02_Februar"],
+            &["Montag", "Dienstag"],
+            &["day1", "day2"],
+            &["Camera", "Screenshots", "WhatsApp Images"],
+            &["2019", "2020"],
+        ] {
+            assert!(parts(names), "{names:?}");
+        }
+        for names in
+            [&["may", "june", "rose"][..], &["123456", "654321"], &["camera", "lens"], &["day", "night"]]
+        {
+            assert!(!parts(names), "{names:?}");
+        }
+    }
 
     #[test]
     fn parts_of_a_collection_are_known_by_their_names() {

@@ -78,6 +78,9 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     let whole: Vec<&Lists> = found.iter().filter(|lists| lists.is_whole(&data.items)).collect();
     let Some(first) = whole.first().or(found.first().as_ref()).copied() else {
         by_names(labelled);
+        if labelled.dataset.split.is_none() {
+            labelled.dataset.notices.extend(unread(root));
+        }
         return Vec::new();
     };
     let names = first.names(root);
@@ -100,6 +103,23 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     let said = format!("the split is that of the lists {names}");
     follow(labelled, first.split(), SplitBy::Lists, names, said);
     first.files.clone()
+}
+
+/// A warning of files that are called as lists of a split, in forms that are not read.
+fn unread(root: &Path) -> Option<String> {
+    let is_one = |path: &PathBuf| {
+        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let stem = stem(path);
+        matches!(ending.as_str(), "json" | "lst" | "npy" | "npz" | "pkl" | "mat" | "yaml" | "yml")
+            && (stem.contains("split") || side(&stem).is_some())
+    };
+    let found: Vec<PathBuf> = files(root).filter(is_one).collect();
+    let first = found.first()?;
+    Some(format!(
+        "warning: {} is called as a list of the split, and is not read: lists are read as text or CSV, a row for each photo \
+         (`ValidSplit::File`)",
+        id_of(root, first)
+    ))
 }
 
 /// What lists say that are not used, and how they are.

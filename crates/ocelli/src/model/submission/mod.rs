@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use ocelli_data::{Skipped, files};
 use ocelli_nn::Backbone;
 
+use crate::data::of_run::digest_of;
+use crate::data::photos::TrainedOn;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::model::Model;
@@ -20,6 +22,7 @@ use crate::model::submission::clip::{CLIP_RANGE, clip};
 use crate::model::submission::plan::Plan;
 use crate::model::submission::values::Values;
 use crate::model::tta::Tta;
+use crate::run::folder::folder_of;
 
 /// Options of a submission.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +52,8 @@ pub struct Submitted {
     pub filled: Vec<Skipped>,
     /// Photos that are not in the sample.
     pub unnamed: usize,
+    /// Rows whose photos the model was trained on, as far as the files of its run say it.
+    pub trained: usize,
     /// Columns of the sample that are none of the model's classes; they hold 0, or what it is clipped to.
     pub untrained: Vec<String>,
     /// The distance from 0 and 1 that probabilities are clipped to.
@@ -104,7 +109,16 @@ impl Submission {
             }
         }
         file::write_whole(out, &table.into_inner().expect(in_memory))?;
+        let trained_on = TrainedOn::of_run(&folder_of(Path::new(model.origin())))?;
+        let trained = trained_on.map_or(0, |trained_on| {
+            plan.rows
+                .iter()
+                .filter_map(|(_, path)| digest_of(path))
+                .filter(|digest| trained_on.has(digest))
+                .count()
+        });
         Ok(Submitted {
+            trained,
             rows: total,
             columns: plan.columns,
             probabilities: !names_only,

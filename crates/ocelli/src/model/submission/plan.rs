@@ -281,7 +281,13 @@ impl<'a> Sample<'a> {
         let zeros_and_ones = two && all(&|cell| matches!(cell, "0" | "1"));
         let (zeros, ones) = (cells().any(|cell| cell == "0"), cells().any(|cell| cell == "1"));
         // Often a placeholder; but another spelling would be wrong in every row.
-        let odd = cells().find(|cell| !classes.iter().any(|class| class == cell));
+        let is_class = |name: &str| classes.iter().any(|class| class == name);
+        // Of several labels each counts, whatever separates them in the sample.
+        let are_all_classes = |cell: &str| {
+            let mut parts = cell.split([' ', ',', ';', '|']).map(str::trim).filter(|part| !part.is_empty());
+            self.config.task == Task::MultiLabel && parts.all(is_class)
+        };
+        let odd = cells().find(|cell| !is_class(cell) && !are_all_classes(cell));
         let odd = odd.map_or(String::new(), |cell| {
             format!(
                 " (warning: \"{cell}\" in the sample is none of the model's classes, whose names are written)"
@@ -294,6 +300,11 @@ impl<'a> Sample<'a> {
                 "values",
                 "indices",
                 "labels or probabilities, since images have several labels",
+            )),
+            (Some(Values::Indices), _) if are_other_numbers(classes) => Err(Error::setting(
+                "values",
+                "indices",
+                "labels, since these classes are numbers already, and their places among the names are others",
             )),
             (Some(Values::Indices), _) => {
                 let some =
@@ -379,4 +390,10 @@ fn separator_of(rows: &[Row], config: &ModelConfig) -> String {
     let mut candidates = config.label_separator.into_iter().chain(['|', ';', ',', ' ']);
     let shown = candidates.find(|&separator| shows(separator));
     shown.or(config.label_separator).unwrap_or(' ').to_string()
+}
+
+/// Whether all classes are whole numbers, and not all at the place that they say.
+fn are_other_numbers(classes: &[String]) -> bool {
+    let numbers: Option<Vec<i64>> = classes.iter().map(|class| class.parse().ok()).collect();
+    numbers.is_some_and(|numbers| numbers.iter().zip(0..).any(|(number, place)| *number != place))
 }
