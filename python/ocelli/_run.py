@@ -75,7 +75,7 @@ class Run:
         data: The folder of photos, or a table of their labels.
         recipe: A `Recipe` or the name of a preset.
         arch: The backbone.
-        size: Side of the images in pixels. Default: the backbone's own.
+        size: Side of the images in pixels. Default: the backbone's own; for the recipes auto and linear nine sevenths of it.
         out: The run folder. Default: `runs/NAME-N`.
         cache: The folder to cache features in. Default: the command's, in the user's cache folder; `False` for none.
         augmentation: An `Augmentation`, its names, or `none`. Default: the preset's.
@@ -111,7 +111,12 @@ class Run:
         progress: bool | None = None,
         **settings: Any,
     ) -> None:
-        side = dict(_ocelli.archs()).get(arch, 224) if size is None else whole("size", size)
+        if size is not None:
+            side = whole("size", size)
+        elif isinstance(recipe, str):
+            side = _ocelli.preset_size(recipe, arch)
+        else:
+            side = dict(_ocelli.archs()).get(arch, 224)
         of_training, of_data = _divided(settings)
         found = data_settings(size=side, augmentation=augmentation, **of_data)
         usual = recipe._augmentation if isinstance(recipe, Recipe) else _ocelli.preset_augmentation(recipe)

@@ -143,6 +143,13 @@ fn preset_augmentation<'py>(py: Python<'py>, preset: &str) -> PyResult<Bound<'py
     plain(py, &named::<Preset>(py, preset)?.augmentation())
 }
 
+/// The image size of a preset for a backbone, in pixels, where none is asked for.
+#[pyfunction]
+fn preset_size(py: Python<'_>, preset: &str, arch: &str) -> PyResult<usize> {
+    let arch = arch.parse().unwrap_or(Arch::EfficientNetLite0);
+    Ok(named::<Preset>(py, preset)?.size(arch))
+}
+
 /// The number of epochs of a recipe.
 #[pyfunction]
 fn recipe_epochs(recipe: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -177,6 +184,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(schedule, module)?)?;
     module.add_function(wrap_pyfunction!(recipe, module)?)?;
     module.add_function(wrap_pyfunction!(preset_augmentation, module)?)?;
+    module.add_function(wrap_pyfunction!(preset_size, module)?)?;
     module.add_function(wrap_pyfunction!(recipe_epochs, module)?)?;
     module.add_function(wrap_pyfunction!(archs, module)?)?;
     module.add_function(wrap_pyfunction!(default_cache, module)?)

@@ -227,6 +227,11 @@ fn a_run_that_is_opened_late_is_told_as_it_went() {
         let Answer { status, body: bytes, .. } = server.get(&path);
         assert_eq!((status, &bytes[..3]), (200, &b"\xff\xd8\xff"[..]), "a JPEG of {photo}");
     }
+    // Also from another folder than that in which the run was started.
+    let mut command = place().ocelli(&["watch", "whole", "--port", "0"]);
+    let elsewhere = Server::start(command.current_dir(place().path("runs")).stderr(Stdio::null()), 1);
+    let address = format!("/api/runs/whole/photos/{}", examples[0].data["photos"][0]["photo"]);
+    assert_eq!(elsewhere.status("GET", &address, &[]), 200, "{address}");
     let Answer { status, body: report, .. } = server.get("/runs/whole/report");
     assert_eq!((status, report), (200, fs::read(place().path("runs/whole/report.html")).unwrap()));
     // It is finished, and not to be stopped or continued.

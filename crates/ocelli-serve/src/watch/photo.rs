@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use axum::http::StatusCode;
-use ocelli::{Decoder, Normalization, Preprocessing, RunFolder};
+use ocelli::{Decoder, Normalization, Preprocessing, RunFolder, RunSettings};
 use serde_json::Value;
 
 use crate::refusal::Refusal;
@@ -18,7 +18,9 @@ pub(crate) fn photo(run: &RunFolder, row: usize) -> Result<Vec<u8>, Refusal> {
     let not_listed =
         || Refusal::not_found("this run has no such photo among those whose predictions it shows");
     let (id, digest) = run.photo(row).map_err(|_| not_listed())?.ok_or_else(not_listed)?;
-    let path = shown(run, row, &id).ok_or_else(not_listed)?;
+    let RunSettings { directory, settings, .. } = run.settings().map_err(|_| not_listed())?;
+    // As it was given, which is from the folder in which the run was started.
+    let path = directory.join(shown(run, row, &id).ok_or_else(not_listed)?);
     let gone = |why: &str| Refusal::new(StatusCode::GONE, format!("the photo {why}"));
     let is_file = std::fs::metadata(&path).is_ok_and(|found| found.is_file());
     let decoder = Decoder::default();
@@ -29,7 +31,6 @@ pub(crate) fn photo(run: &RunFolder, row: usize) -> Result<Vec<u8>, Refusal> {
     if *blake3::hash(&bytes).as_bytes() != digest {
         return Err(gone("has changed since the run began"));
     }
-    let settings = run.settings().map_err(|_| not_listed())?.settings;
     let seen = Preprocessing {
         size: SIDE,
         framing: settings.framing,
