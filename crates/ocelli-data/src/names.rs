@@ -114,6 +114,11 @@ pub fn as_text<S: Serializer>(path: impl AsRef<Path>, serializer: S) -> Result<S
     serializer.serialize_str(&text_of(path.as_ref()))
 }
 
+/// Whether a name is a year.
+pub(crate) fn is_year(name: &str) -> bool {
+    name.len() == 4 && name.parse().is_ok_and(|year| (1900..2100).contains(&year))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

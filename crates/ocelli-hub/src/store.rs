@@ -128,11 +128,7 @@ impl WeightStore {
         let file = self.remote(arch);
         let path = self.folder.join(&file.name);
         files::sweep(&self.folder, files::LEFT);
-        // What is downloaded is another file, until it is recorded.
-        let record = record_of(&path);
-        if record.is_file() {
-            files::remove(&record).map_err(Error::io("remove", &record))?;
-        }
+        remove_record(&path)?;
         download(&file, &path, &self.retry, watch)?;
         write_record(&path)?;
         Ok(path)
@@ -146,10 +142,7 @@ impl WeightStore {
     pub fn keep(&self, arch: Arch, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.folder.join(file_name(arch.info().publisher));
         std::fs::create_dir_all(&self.folder).map_err(Error::io("make the folder", &self.folder))?;
-        let record = record_of(&path);
-        if record.is_file() {
-            files::remove(&record).map_err(Error::io("remove", &record))?;
-        }
+        remove_record(&path)?;
         ocelli_data::write_whole(&path, bytes)?;
         write_record(&path)?;
         Ok(path)
@@ -207,6 +200,15 @@ fn read_record(record: &Path) -> Result<Option<String>> {
             let text = String::from_utf8_lossy(&text);
             Ok(text.split_once("  ").map(|(hash, _)| hash.to_owned()))
         }
+    }
+}
+
+/// What is put in a file's place is another one, until it is recorded.
+fn remove_record(path: &Path) -> Result<()> {
+    let record = record_of(path);
+    match record.is_file() {
+        true => files::remove(&record).map_err(Error::io("remove", &record)),
+        false => Ok(()),
     }
 }
 

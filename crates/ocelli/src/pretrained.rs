@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use ocelli_hub::{RemoteFile, WeightStore};
-use ocelli_nn::{Arch, TensorFile};
+use ocelli_nn::{Arch, Network, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::model::finite::check_finite_of;
@@ -59,9 +59,14 @@ pub fn keep_weights(store: &WeightStore, arch: Arch, file: impl AsRef<Path>) -> 
         return Err(Error::setting("arch", arch, "a backbone whose weights are not built in"));
     }
     let weights = TensorFile::read(file)?;
-    let aside = arch.dropped_tensors(&weights);
-    check_finite_of(&weights, weights.names().filter(|name| !aside.contains(name)), weights.origin())?;
-    // Checks names and shapes.
-    arch.transfer(&weights, 1, 0, &Device::flex())?;
+    transferred(arch, &weights, 1, 0)?;
     Ok(store.keep(arch, &weights.to_bytes("format", "pt"))?)
+}
+
+/// A network with a new head on a backbone of these weights, of which names, shapes and values are checked.
+pub(crate) fn transferred(arch: Arch, weights: &TensorFile, classes: usize, seed: u64) -> Result<Network> {
+    let aside = arch.dropped_tensors(weights);
+    let taken = weights.names().filter(|name| !aside.contains(name));
+    check_finite_of(weights, taken, weights.origin())?;
+    Ok(arch.transfer(weights, classes, seed, &Device::flex())?)
 }

@@ -67,9 +67,7 @@ impl ProcessFlags {
             None => Ok(ProcessGroup::default()),
         }
     }
-}
 
-impl ProcessFlags {
     /// The folder with the photos of all processes, where each has a part of them in `folder`; else that itself.
     pub fn gathered(
         &self,

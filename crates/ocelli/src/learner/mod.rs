@@ -32,8 +32,7 @@ use crate::learner::best::BestWeights;
 use crate::learner::save::SaveCycles;
 use crate::metric::Metric;
 use crate::metric::record::EpochRecord;
-use crate::model::finite::check_finite_of;
-use crate::pretrained::pretrained_weights;
+use crate::pretrained::{pretrained_weights, transferred};
 use crate::recipe::freezing::{Freezing, Summary};
 use crate::train::fit::Fit;
 use crate::train::input::{BackboneInfo, Inputs};
@@ -90,10 +89,7 @@ impl Learner {
             let (arch, size) = (info.name.to_owned(), data.size());
             return Err(Error::ImageSize { arch, size, smallest: info.smallest });
         }
-        let aside: Vec<&str> = arch.dropped_tensors(weights);
-        let taken = weights.names().filter(|name| !aside.contains(name));
-        check_finite_of(weights, taken, weights.origin())?;
-        let network = arch.transfer(weights, data.classes().len(), data.seed(), &Device::flex())?;
+        let network = transferred(arch, weights, data.classes().len(), data.seed())?;
         let normalization = Normalization { mean: info.mean, std: info.std };
         Ok(Self::new(network, info.name, normalization, data))
     }

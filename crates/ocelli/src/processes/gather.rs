@@ -9,6 +9,7 @@ use ocelli_data::source::{list, table};
 use ocelli_data::{Digest, digests, text_of};
 use serde::{Deserialize, Serialize};
 
+use crate::data::of_run::digest_of;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::processes::ProcessGroup;
@@ -232,10 +233,6 @@ fn rounds(wanted: &[(&Photo, Vec<usize>)]) -> Vec<Range<usize>> {
         }
     }
     rounds
-}
-
-fn digest_of(path: &Path) -> Option<Digest> {
-    Some(*blake3::hash(&fs::read(path).ok()?).as_bytes())
 }
 
 /// Puts a photo of this machine there: without a copy of its bytes, where the file system can.

@@ -149,19 +149,28 @@ impl<B: Backbone> Run<B> {
             learner.observe(TensorBoard::open(run.path(), &config, &[])?);
         }
         let tracker = Tracker::new(Some(Checkpoints::new(run.checkpoints(), config)));
-        let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
-        let (out_of_fold, is_resumed) = (None, false);
-        Ok(Self {
+        Ok(Self::assembled(learner, tracker, run, settings, notices))
+    }
+
+    /// A new run of these, whose weights are not known.
+    fn assembled(
+        learner: Learner<B>,
+        tracker: Tracker,
+        run: RunFolder,
+        settings: RunConfig,
+        notices: Vec<String>,
+    ) -> Self {
+        Self {
             learner,
             tracker,
             run,
             settings,
-            dropped_tensors,
-            pretrained,
+            dropped_tensors: Vec::new(),
+            pretrained: PretrainedWeights::Unknown,
             notices,
-            is_resumed,
-            out_of_fold,
-        })
+            is_resumed: false,
+            out_of_fold: None,
+        }
     }
 
     /// Adds an observer.

@@ -8,7 +8,6 @@ use crate::data::ImageData;
 use crate::data::recorded::{self, Recorded};
 use crate::error::{Error, Result};
 use crate::learner::Learner;
-use crate::model::training_record::PretrainedWeights;
 use crate::processes::agreement;
 use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, Checkpoints, Last};
@@ -104,19 +103,8 @@ impl<B: Backbone> Run<B> {
         learner.check_memory(&settings.recipe, tracker.progress.done)?;
         // The other processes have read the run's folder by then.
         agreement::compare(&env.processes, &settings, &learner, tracker.progress.done)?;
-        let (dropped_tensors, pretrained) = (Vec::new(), PretrainedWeights::Unknown);
-        let (out_of_fold, is_resumed) = (None, true);
-        let mut training = Self {
-            learner,
-            tracker,
-            run,
-            settings,
-            dropped_tensors,
-            pretrained,
-            notices,
-            is_resumed,
-            out_of_fold,
-        };
+        let mut training =
+            Self { is_resumed: true, ..Self::assembled(learner, tracker, run, settings, notices) };
         if fewer {
             // From here on the run consists of the remaining photos.
             training.write_checkpoint()?;

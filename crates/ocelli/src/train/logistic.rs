@@ -376,6 +376,19 @@ mod tests {
         (0..ROWS).flat_map(|row| (0..3).map(move |of| f32::from(u8::from(class(row) == of)))).collect()
     }
 
+    /// Of three classes, all rows alike.
+    fn of_three<'a>(x: &'a [f32], targets: &'a [f32]) -> Problem<'a> {
+        Problem {
+            x,
+            features: x.len() / ROWS,
+            targets,
+            classes: 3,
+            row_weights: None,
+            positive_weights: None,
+            task: Task::SingleLabel,
+        }
+    }
+
     /// Leaving features out, and weighing the others, is what it is on a table without them.
     #[test]
     fn weighted_features_are_those_of_a_smaller_table() {
@@ -383,23 +396,15 @@ mod tests {
         let without = FEATURES - 4..FEATURES - 2;
         let (raw, targets) = (&features(), one_hot());
         let standard = Standard::weighted(raw, &blocks, &without, EPSILON);
-        let fitted = |x: &[f32], width: usize| {
-            let problem = Problem {
-                x,
-                features: width,
-                targets: &targets,
-                classes: 3,
-                row_weights: None,
-                positive_weights: None,
-                task: Task::SingleLabel,
-            };
+        let fitted = |x: &[f32]| {
+            let problem = of_three(x, &targets);
             let (coefficients, _) = problem.fit(0.5, problem.start(), EXACT);
             let logits = problem.logits(&coefficients, x);
             (coefficients, logits)
         };
         let mut x = raw.clone();
         standard.apply(&mut x);
-        let (coefficients, logits) = fitted(&x, FEATURES);
+        let (coefficients, logits) = fitted(&x);
         let weights = standard.weights(&coefficients, EPSILON);
         assert!(without.clone().all(|column| (0..3).all(|class| weights[class * FEATURES + column] == 0.0)));
         // By hand: centred, divided by the root of both deviations, blocks of equal weight.
@@ -423,7 +428,7 @@ mod tests {
                 }
             }
         }
-        let (_, expected) = fitted(&small, taken.len());
+        let (_, expected) = fitted(&small);
         for (found, expected) in logits.iter().zip(&expected) {
             assert!((found - expected).abs() < 1e-3, "{found}, {expected}");
         }
@@ -524,15 +529,7 @@ mod tests {
     fn nothing_to_learn_gives_the_shares_of_the_classes() {
         let targets = one_hot();
         let x = vec![0.0; ROWS * FEATURES];
-        let problem = Problem {
-            x: &x,
-            features: FEATURES,
-            targets: &targets,
-            classes: 3,
-            row_weights: None,
-            positive_weights: None,
-            task: Task::SingleLabel,
-        };
+        let problem = of_three(&x, &targets);
         let (coefficients, _) = problem.fit(0.5, problem.start(), EXACT);
         let logits = problem.logits(&coefficients, &x[..FEATURES]);
         let sum: f32 = logits.iter().map(|logit| logit.exp()).sum();

@@ -90,10 +90,10 @@ impl SettingFlags {
         settings.patience = self.recipe.patience.or(settings.patience);
         settings.thresholds = self.recipe.thresholds.unwrap_or(settings.thresholds);
         if self.config.is_none() || !self.size.is_empty() || self.recipe.changes_recipe() {
-            let usual = match (&self.config, settings.arch.parse::<Arch>()) {
-                (None, Ok(arch)) => preset.size(arch),
-                (None, Err(_)) => preset.size(Arch::EfficientNetLite0),
-                (Some(_), _) => settings.size,
+            let usual = match &self.config {
+                // Where the backbone is to be chosen, that of the default one.
+                None => preset.size(settings.arch.parse().unwrap_or(Arch::EfficientNetLite0)),
+                Some(_) => settings.size,
             };
             let sizes = if self.size.is_empty() { vec![usual] } else { self.size.clone() };
             settings.size = sizes[0];

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::names::is_year;
 use crate::source::listing::BROKEN_LINK;
 use crate::source::table::{is_table, names_labels};
 use crate::text::count;
@@ -97,7 +98,6 @@ fn albums(classes: &[String]) -> Option<String> {
         "archive",
         "archiv",
     ];
-    let is_year = |word: &str| word.len() == 4 && word.parse().is_ok_and(|year| (1900..2100).contains(&year));
     let is_album = |class: &&String| {
         let lower = class.to_lowercase();
         let words: Vec<&str> = lower.split_whitespace().collect();

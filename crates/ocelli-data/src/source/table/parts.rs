@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::names::is_year;
+
 /// The words of a name, and its numbers.
 fn tokens(name: &str) -> Vec<String> {
     let mut tokens: Vec<String> = Vec::new();
@@ -67,9 +69,7 @@ fn are_of_a_camera(names: &BTreeSet<String>) -> bool {
 
 /// Whether names are years, as those of albums.
 fn are_years(names: &BTreeSet<String>) -> bool {
-    let is_year =
-        |name: &String| name.len() == 4 && name.parse().is_ok_and(|year| (1900..2100).contains(&year));
-    names.len() > 1 && names.iter().all(is_year)
+    names.len() > 1 && names.iter().all(|name| is_year(name))
 }
 
 /// Whether names are months or days, as `2024-01`, `20240131`, `01_Januar`, `Montag` and `day1`.
@@ -129,7 +129,7 @@ fn are_dates(names: &BTreeSet<String>) -> bool {
         let others: String = lower.chars().filter(|letter| !letter.is_ascii_digit()).collect();
         let is_date = matches!(digits.len(), 6 | 8)
             && others.chars().all(|letter| matches!(letter, '-' | '_' | '.'))
-            && digits[..4].parse().is_ok_and(|year: u32| (1900..2100).contains(&year))
+            && is_year(&digits[..4])
             && digits[4..6].parse().is_ok_and(|month: u32| (1..=12).contains(&month));
         let word = others.trim_matches(['-', '_', '.', ' ']);
         is_date
