@@ -1,6 +1,7 @@
 //! A process of an MPI job.
 
 use std::ffi::c_int;
+use std::io::Write;
 use std::time::Duration;
 
 use ocelli_distributed::{Error as TransportError, Transport, host};
@@ -21,6 +22,9 @@ pub struct Mpi {
     most: usize,
     finished: bool,
 }
+
+/// So long a launcher may take to forward what a process has printed.
+const FORWARDED: Duration = Duration::from_millis(100);
 
 /// The most bytes that a process sends or receives in one call.
 const MOST: usize = 1 << 30;
@@ -202,7 +206,11 @@ impl Transport for Mpi {
         if self.rank > 0 {
             std::thread::sleep(Duration::from_millis(300));
         }
-        eprintln!("error: rank {} on {}: {message}", self.rank, host());
+        // In one piece, and with a moment for the launcher to forward it: it ends all processes without waiting for what
+        // they have printed.
+        let line = format!("error: rank {} on {}: {message}\n", self.rank, host());
+        let _ = std::io::stderr().write_all(line.as_bytes());
+        std::thread::sleep(FORWARDED);
         self.library.calls.abort(1);
     }
 
