@@ -104,7 +104,7 @@ pub fn check_classes(
     match lost.first() {
         Some(ClassLoss { class, folder, lost, .. }) if lost.is_empty() => Err(DataError::Split {
             reason: format!("no image of the class \"{class}\" of {} is left to train on", folder.display()),
-            advice: "hold out fewer of them, add images of it (where groups are kept together, of another group), or remove the class".to_owned(),
+            advice: "hold out fewer of them, add images of it (where groups are kept together, of another group), or remove the class; where lists, folders or a column give the split, it is they that hold out all of its images".to_owned(),
         }),
         Some(loss) => Err(loss.error()),
         None => Ok(bad),

@@ -143,7 +143,11 @@ impl Classes {
                 _ => {}
             }
         }
-        None
+        // As pandas writes whole numbers in a column with gaps: `1.0`.
+        let number = |name: &str| name.parse::<f64>().ok().filter(|number| number.is_finite());
+        let expected = number(name)?;
+        let mut same = self.names().iter().filter(|class| number(class) == Some(expected));
+        same.next().filter(|_| same.next().is_none()).map(String::as_str)
     }
 
     /// All names, in order.

@@ -82,9 +82,28 @@ pub(crate) fn look_of(name: &str) -> String {
     seen.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The same for all names that people may take for one: `Golden_Retriever`, `golden retriever`.
+/// The same for all names that people may take for one: `Golden_Retriever`, `golden retriever`; `E. coli`, `E.coli`.
 pub(crate) fn loose_look(name: &str) -> String {
-    look_of(&name.replace(['_', '-'], " ")).to_lowercase().chars().map(latin).collect()
+    let letters: Vec<char> = look_of(name).to_lowercase().chars().map(latin).collect();
+    let is_gap = |letter: &char| matches!(letter, ' ' | '_' | '-' | '.' | ',' | '!' | '\'' | '’');
+    let mut look = String::new();
+    for (at, letter) in letters.iter().enumerate() {
+        let before = letters[..at].iter().rev().find(|letter| !is_gap(letter));
+        let after = letters[at..].iter().find(|letter| !is_gap(letter));
+        match is_gap(letter) {
+            false => look.push(*letter),
+            // A sign: `A-`, `-1`.
+            true if *letter == '-' && (before.is_none() || after.is_none()) => look.push('-'),
+            // Between digits it separates numbers: `1.5` and `15`, `1_2` and `12`.
+            true if [before, after].iter().all(|side| side.is_some_and(char::is_ascii_digit)) => {
+                if !look.ends_with(' ') {
+                    look.push(' ');
+                }
+            }
+            true => {}
+        }
+    }
+    look
 }
 
 /// The Latin letter that a small Cyrillic or Greek one looks like, itself or as a capital. Each is that of one
@@ -148,6 +167,22 @@ mod tests {
         }
         assert_eq!(look_of("red\u{a0} fox"), look_of("red fox"));
         assert_ne!(look_of("cats"), look_of("Cats"));
+        for (one, other) in
+            [("E. coli", "E.coli"), ("great tit", "Great_Tit"), ("greattit", "great-tit"), ("cat!", "Cat.")]
+        {
+            assert_eq!(loose_look(one), loose_look(other), "{one}, {other}");
+        }
+        for (one, other) in [
+            ("A-", "A"),
+            ("A+", "A"),
+            ("C++", "C"),
+            ("1.5", "15"),
+            ("1_2", "12"),
+            ("-1", "1"),
+            ("v1 2", "v12"),
+        ] {
+            assert_ne!(loose_look(one), loose_look(other), "{one}, {other}");
+        }
         assert_eq!(class_name(Path::new("a/Cafe\u{301} ")), "Caf\u{e9}");
         assert_eq!(class_name(Path::new("a/ ")), " ");
     }

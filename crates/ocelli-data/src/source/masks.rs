@@ -190,6 +190,18 @@ impl Masks {
         folders.chain(files).collect()
     }
 
+    /// The warning that what is called as masks is taken for photos, since this was asked for.
+    pub(crate) fn taken_for_photos(&self, root: &Path) -> Option<String> {
+        let first = self.folders.keys().chain(self.files.keys()).next()?;
+        let number = self.folders.values().map(|(number, _)| number).sum::<usize>() + self.files.len();
+        Some(format!(
+            "warning: {} images are named as segmentation masks of others are, and are taken for photos of their class, as \
+             `class_folders` says: {}; if they are masks, move them out",
+            count(number),
+            id_of(root, first)
+        ))
+    }
+
     /// What people should know about them.
     pub(crate) fn notices(&self, root: &Path) -> Vec<String> {
         let masks =

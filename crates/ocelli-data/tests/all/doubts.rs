@@ -1,11 +1,9 @@
 //! What could be read in two ways: folders in folders, names of several files, cells of several words, columns of 0 and
 //! 1. It is read in the right one, or refused with the way out.
 
-mod common;
-
 use std::path::Path;
 
-use common::{noticed, png, refused, write};
+use crate::common::{noticed, png, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{self, Column, Labelled, TableOptions, Tables, read_folder};
 use ocelli_data::{Classes, DataError, Dataset, Task};
@@ -641,5 +639,214 @@ fn what_lies_beside_class_folders_is_named() {
             &folder::read(root.path()).unwrap(),
             &["warning: birds beside the class folders leads nowhere"],
         );
+    }
+}
+
+#[test]
+fn masks_that_are_taken_for_photos_are_named() {
+    let of = |class: &str| (0..4).map(move |n| format!("{class}/ground truth/{n}.png")).collect::<Vec<_>>();
+    let mut photos: Vec<String> = ["cats", "dogs"].iter().flat_map(|class| of(class)).collect();
+    photos.extend(photos.iter().map(|path| path.replace("ground truth", "images")).collect::<Vec<_>>());
+    let root = place(&photos);
+    let keep = FolderOptions { include_masks: true, outermost: true };
+    let data = keep.read(root.path()).unwrap();
+    assert_eq!(data.items.len(), 16);
+    noticed(&data, &["warning: 8 images are named as segmentation masks", "cats/ground truth"]);
+    let pairs: Vec<String> =
+        (0..8).map(|n| format!("{}/{}{}.png", ["a", "b"][n / 4], n / 2, ["", "_mask"][n % 2])).collect();
+    noticed(&keep.read(place(&pairs).path()).unwrap(), &["warning: 4 images", "a/0_mask.png"]);
+    assert_eq!(FolderOptions::default().read(place(&pairs).path()).unwrap().items.len(), 4);
+}
+
+#[test]
+fn peoples_own_split_may_have_the_columns_of_a_runs() {
+    let (root, text) = table_of(8, "id,label", |row| ["a", "b"][row % 2].to_owned());
+    let items = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset.items;
+    let rows = |name: fn(usize) -> String| -> String {
+        (0..8).map(|row| format!("{},{}\n", name(row), if row < 6 { "train" } else { "valid" })).collect()
+    };
+    let path = root.path().join("split.csv");
+    write(root.path(), "split.csv", "id,split\n".to_owned() + &rows(|row| format!("{row:03}")));
+    let split = table::read_split(&path, &items).unwrap().unwrap().split;
+    assert_eq!((split.train.len(), split.valid), (6, vec![6, 7]));
+    // A run's own has the ids to the letter, and one of another data set is not taken for people's.
+    write(root.path(), "split.csv", "id,split\n".to_owned() + &rows(|row| format!("{row:03}.png")));
+    assert_eq!(table::read_split(&path, &items).unwrap(), None);
+    write(root.path(), "split.csv", "id,split\n".to_owned() + &rows(|row| format!("other/{row}.jpg")));
+    assert_eq!(table::read_split(&path, &items).unwrap(), None);
+}
+
+#[test]
+fn a_missing_photo_is_not_the_test_photo_of_its_number() {
+    let photos = |lost: usize, test: std::ops::Range<usize>| -> Vec<String> {
+        let train = (1..=40 - lost).map(|n| format!("train/{n}.png"));
+        train.chain(test.map(|n| format!("test/{n}.png"))).collect()
+    };
+    let table = "id,label\n".to_owned()
+        + &(1..=40).map(|n| format!("{n},{}\n", ["a", "b"][n % 2])).collect::<String>();
+    let read = |photos: &[String], name: &str| {
+        let root = place(photos);
+        write(root.path(), name, &table);
+        table::read(root.path().join(name), &TableOptions::default()).unwrap().dataset
+    };
+    for name in ["train.csv", "labels.csv"] {
+        let data = read(&photos(2, 1..61), name);
+        assert_eq!(data.items.len(), 38, "{name}");
+        assert!(data.items.items.iter().all(|item| item.path.to_string_lossy().contains("train/")));
+        noticed(
+            &data,
+            &["2 of 40 rows", "row 40: 39", "there is test/39.png, but train holds the other files"],
+        );
+    }
+    // Without names in common it may be a table of both.
+    let data = read(&photos(3, 38..50), "train.csv");
+    assert_eq!(data.split.as_ref().map(|split| split.test.len()), Some(3));
+    noticed(&data, &["warning: train.csv is called as a table of training images, but 3 of its rows"]);
+    let data = read(&photos(3, 38..50), "labels.csv");
+    assert_eq!(data.split.as_ref().map(|split| split.test.len()), Some(3));
+    assert!(!data.notices.iter().any(|notice| notice.contains("is called as a table")), "{:?}", data.notices);
+}
+
+#[test]
+fn test_images_whose_labels_are_no_classes_are_named() {
+    let photos = |test: &[&str]| -> Vec<String> {
+        let train = ["train/cats", "train/dogs"].into_iter();
+        train
+            .chain(test.iter().copied())
+            .flat_map(|dir| (0..3).map(move |n| format!("{dir}/{n}.png")))
+            .collect()
+    };
+    let data = folder::read(place(&photos(&["test/cat", "test/dog"])).path()).unwrap();
+    noticed(&data, &["warning", "without labels, since none of its folders", "cat, dog", "cats, dogs"]);
+    let root = place(&photos(&["test"]));
+    let unlabelled = folder::read(root.path()).unwrap();
+    assert!(!unlabelled.notices.iter().any(|notice| notice.contains("warning")), "{:?}", unlabelled.notices);
+    write(root.path(), "test_labels.csv", "id,label\n0,0\n1,1\n2,1\n");
+    noticed(
+        &folder::read(root.path()).unwrap(),
+        &[
+            "warning",
+            "test_labels.csv names them, but its column \"label\" holds other values",
+            "such as \"0\"",
+        ],
+    );
+}
+
+#[test]
+fn columns_that_are_hardly_labels_are_warned_of() {
+    let label = |row: usize| ["one", "two"][row % 2].to_owned();
+    for column in ["date", "width", "license", "photographer", "MD5", "Comment"] {
+        let (root, text) = table_of(12, &format!("file,{column}"), label);
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        noticed(&data, &["warning: the labels of labels.csv are in the column", "says something else"]);
+    }
+    for column in ["species", "weather", "quality", "kind"] {
+        let (root, text) = table_of(12, &format!("file,{column}"), label);
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        assert!(!data.notices.iter().any(|notice| notice.contains("warning")), "{:?}", data.notices);
+    }
+    let (root, text) = table_of(12, "file,species,ring", |row| format!("{},{}", row % 2, row / 4));
+    let by_species =
+        TableOptions { group_column: Some(Column::Name("species".to_owned())), ..TableOptions::default() };
+    let data = read_table(root.path(), &text, &by_species).unwrap().dataset;
+    noticed(
+        &data,
+        &["warning", "\"ring\"", "\"species\", whose name says labels, is asked for as that of groups"],
+    );
+}
+
+#[test]
+fn labels_apart_by_marks_of_names_are_said_to_be_so() {
+    let read = |cells: &[&str], header: &str| {
+        let (root, text) = table_of(24, header, |row| cells[row % cells.len()].to_owned());
+        read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset
+    };
+    for (cells, mark) in [
+        (&["#cat#dog", "#dog", "#cat", "#bird"][..], "\"#\""),
+        (&["cat/dog", "dog", "cat", "bird/cat"], "\"/\""),
+        (&["cat+dog", "dog", "cat"], "\"+\""),
+    ] {
+        let data = read(cells, "file,label");
+        assert_eq!(data.items.task, Task::SingleLabel);
+        noticed(&data, &[&format!("if {mark} separate labels, say so (`label_separator`)")]);
+    }
+    for cells in [&["Apple/healthy", "Corn/healthy", "Corn/rust"][..], &["a", "b"], &["n/a", "cat", "dog"]] {
+        let data = read(cells, "file,label");
+        assert!(!data.notices.iter().any(|notice| notice.contains("say so")), "{:?}", data.notices);
+    }
+    let data = read(&["aGrass green", "eForest green", "cIndustry"], "file,tags");
+    noticed(&data, &["with spaces in the names of classes", "if spaces separate labels, say so"]);
+}
+
+#[test]
+fn words_that_were_misread_are_read() {
+    // Names of files are no measurements with a unit.
+    let (root, _) = table_of(12, "", |_| String::new());
+    let text: String = (0..12).map(|n| format!("{n:03}.png,{:03}.png\n", n + 12)).collect();
+    let read = read_table(root.path(), &format!("a,b\n{text}"), &TableOptions::default());
+    assert!(!format!("{read:?}").contains("measurements"));
+    // A sentence is no header.
+    let (root, text) = table_of(12, "# one label per line", |row| format!("{},1,{}", row % 3, row % 2));
+    let text = text.replace(',', " ");
+    let options = TableOptions { label_columns: vec![Column::Index(1)], ..TableOptions::default() };
+    let data = read_table(root.path(), &text, &options).unwrap().dataset;
+    assert!(!data.notices.iter().any(|notice| notice.contains("names the columns")), "{:?}", data.notices);
+    assert_eq!(data.items.classes.len(), 3);
+    // Numbers as pandas writes them.
+    let numbers = Classes::new(["0", "1", "2"]);
+    assert_eq!((numbers.alike("1.0"), numbers.alike("3.0")), (Some("1"), None));
+    assert_eq!(Classes::new(["1", "1.0"]).alike("1.00"), None);
+}
+
+#[test]
+fn a_folder_for_each_photo_is_no_class() {
+    let photos: Vec<String> = (0..8).map(|n| format!("{n}/original.png")).collect();
+    let root = place(&photos);
+    let read = |root: &Path| {
+        read_folder(root, &TableOptions::default(), &mut |root| folder::read(root)).map(|read| read.by_table)
+    };
+    assert!(!read(root.path()).unwrap());
+    let rows: String = (0..8).map(|n| format!("{n},{}\n", ["a", "b"][n % 2])).collect();
+    write(root.path(), "labels.csv", format!("id,label\n{rows}"));
+    refused(
+        read(root.path()),
+        &[
+            "hold a single photo",
+            "labels.csv",
+            "has a label for each folder",
+            "`from_csv`",
+            "`class_folders`",
+        ],
+    );
+    let root = place(&["a1/1.png", "b1/2.png"].map(str::to_owned));
+    write(root.path(), "Labels.xlsx", "PK");
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    noticed(&read.labelled.dataset, &["Labels.xlsx", "is not read", "save it as a CSV file"]);
+}
+
+#[test]
+fn files_of_several_images_in_class_folders_are_named() {
+    let root = place(&["a/1.png", "a/2.png", "b/1.png", "b/2.png"].map(str::to_owned));
+    write(root.path(), "a/x.h5", b"\x89HDF\r\n\x1a\n");
+    write(root.path(), "b/x.mat", b"MATLAB 5.0 MAT-file");
+    write(root.path(), "model.h5", b"\x89HDF\r\n\x1a\n");
+    let data = folder::read(root.path()).unwrap();
+    noticed(
+        &data,
+        &["warning: HDF5 files", "left out: 1, the first is a/x.h5", "warning: MATLAB files", "b/x.mat"],
+    );
+}
+
+#[test]
+fn lists_of_what_is_held_out_give_the_split() {
+    let photos: Vec<String> = (0..20).map(|n| format!("{}/{n}.png", ["a", "b"][n % 2])).collect();
+    for (train, test) in [("training_list.csv", "holdout_list.csv"), ("train.txt", "held_out.txt")] {
+        let root = place(&photos);
+        write(root.path(), train, photos[..16].join("\n"));
+        write(root.path(), test, photos[16..].join("\n"));
+        let read =
+            read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+        let split = read.labelled.dataset.split.map(|split| (split.train.len(), split.test.len()));
+        assert_eq!(split, Some((16, 4)), "{train}");
     }
 }

@@ -250,6 +250,7 @@ impl ImageDataBuilder {
         notices.extend(take_classes(&mut items, known, &of)?);
         let (mut valid, mut origin) = match self.valid_split {
             None | Some(ValidSplit::Nothing | ValidSplit::Folds(_)) => {
+                notices.extend(notices::unlabelled_test(&items, own.as_ref()));
                 evaluated(own, &items, says, self.trained_on.is_some())?
             }
             Some(_) => {

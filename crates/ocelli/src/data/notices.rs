@@ -234,6 +234,18 @@ pub(super) fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<Stri
     ))
 }
 
+/// A warning that none of the test images is labelled, so that a model is measured on others.
+pub(super) fn unlabelled_test(items: &Items, own: Option<&Split>) -> Option<String> {
+    let test = &own?.test;
+    let labelled = test.iter().any(|&item| items[item].target != Target::Unlabelled);
+    (!test.is_empty() && !labelled).then(|| {
+        format!(
+            "warning: {} test images have no labels of the model's classes, and are not what is measured here",
+            text::count(test.len())
+        )
+    })
+}
+
 /// Inner folders have so many images, on average, where they may be of one patient each, or one video.
 const OF_ONE: std::ops::RangeInclusive<usize> = 2..=100;
 

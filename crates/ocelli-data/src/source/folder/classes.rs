@@ -97,7 +97,7 @@ impl Reader<'_> {
         }
         for classes in letters.into_values().filter(|classes| classes.len() > 1) {
             self.notices.push(format!(
-                "the classes {} differ in upper and lower case, in _, - and spaces, or in letters that look the same, only; if they are one, put their images together",
+                "the classes {} differ in upper and lower case, in spaces and punctuation, or in letters that look the same, only; if they are one, put their images together",
                 classes.join(" and ")
             ));
         }
@@ -296,6 +296,8 @@ impl Reader<'_> {
             }
             return Ok(indices);
         }
+        let below: Vec<PathBuf> =
+            self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
         if has_classes {
             if !loose.is_empty() {
                 strangers.push(images(loose.len()));
@@ -305,9 +307,17 @@ impl Reader<'_> {
                 folder.display(),
                 some_names(strangers)
             ));
+        } else if strangers.len() > 1 {
+            self.notices.push(format!(
+                "warning: {} is read without labels, since none of its folders is called as a class: it has {}, and the classes \
+                 are {}",
+                folder.display(),
+                some_names(strangers),
+                some_of(classes.names())
+            ));
+        } else {
+            self.notices.extend(table::unknown_side_labels(side, &below, classes));
         }
-        let below: Vec<PathBuf> =
-            self.listing.images.iter().filter(|image| image.starts_with(folder)).cloned().collect();
         Ok(self.add(&below, |_| Target::Unlabelled).collect())
     }
 }

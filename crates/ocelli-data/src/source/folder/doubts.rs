@@ -34,25 +34,52 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
         ));
     }
     found.extend(tables_inside(items, skipped, &beside));
-    let is_document = |skipped: &&Skipped| {
-        let parent = skipped.path.parent();
-        skipped.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("pdf"))
-            && parent.is_some_and(|parent| {
-                beside.contains(parent) || parent.parent().is_some_and(|parent| above.contains(parent))
-            })
+    let is_in_class = |skipped: &&Skipped| {
+        skipped.path.parent().is_some_and(|parent| {
+            beside.contains(parent) || parent.parent().is_some_and(|parent| above.contains(parent))
+        })
     };
-    let documents: Vec<&Skipped> = skipped.iter().filter(is_document).collect();
-    if let Some(first) = documents.first() {
-        let warning = if documents.len() as f64 >= MANY * items.len() as f64 { "warning: " } else { "" };
+    for (endings, kind, advice) in MAY_HOLD_IMAGES {
+        let is_one = |skipped: &&Skipped| {
+            let ending = skipped.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            endings.contains(&ending.as_str())
+        };
+        let files: Vec<&Skipped> = skipped.iter().filter(is_one).filter(is_in_class).collect();
+        let Some(first) = files.first() else { continue };
+        let warning = if files.len() as f64 >= MANY * items.len() as f64 { "warning: " } else { "" };
         found.push(format!(
-            "{warning}PDF files in the class folders are left out: {}, the first is {}; where they are scans, save their pages \
-             as images, for example with Poppler: pdftoppm -r 150 -png FILE.pdf FILE",
-            count(documents.len()),
+            "{warning}{kind} files in the class folders are left out: {}, the first is {}; {advice}",
+            count(files.len()),
             crate::source::id_of(&items.root, &first.path)
         ));
     }
     found
 }
+
+/// Files that may hold images, and in class folders may be meant as such: their endings, what they are called, and what
+/// to do.
+const MAY_HOLD_IMAGES: [(&[&str], &str, &str); 4] = [
+    (
+        &["pdf"],
+        "PDF",
+        "where they are scans, save their pages as images, for example with Poppler: pdftoppm -r 150 -png FILE.pdf FILE",
+    ),
+    (
+        &["h5", "hdf5"],
+        "HDF5",
+        "where they hold images, write these as PNG or TIFF files, for example with h5py",
+    ),
+    (
+        &["mat"],
+        "MATLAB",
+        "where they hold images, write these as PNG or TIFF files, for example with scipy.io",
+    ),
+    (
+        &["npy", "npz"],
+        "NumPy",
+        "where they hold images, write these as PNG or TIFF files, for example with Pillow",
+    ),
+];
 
 /// That class folders hold tables of labels of their own.
 fn tables_inside(items: &Items, skipped: &[Skipped], class_folders: &BTreeSet<&Path>) -> Option<String> {

@@ -132,8 +132,10 @@ impl<'a> Reader<'a> {
         std::fs::read_dir(&root).map_err(DataError::io("list", &root))?;
         let mut listing = listing::images_below(&root);
         let mut notices: Vec<String> = listing::known_leftovers(&listing.skipped).into_iter().collect();
-        if !options.include_masks {
-            let masks = Masks::find(&root, listing.images.iter().map(PathBuf::as_path));
+        let masks = Masks::find(&root, listing.images.iter().map(PathBuf::as_path));
+        if options.include_masks {
+            notices.extend(masks.taken_for_photos(&root));
+        } else {
             let left_out = masks.take_out(&mut listing);
             listing.skipped.extend(left_out);
             notices.extend(masks.notices(&root));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::discover::{Tables, files, folders, holds_images, is_table, some, unread};
+use super::discover::{Tables, files, folders, foreign_tables, holds_images, is_table, some, unread};
 use super::parts::{are_parts, are_surely_parts, has_part_word};
 use super::passed_over::labels_of_folders;
 use super::sheet::{Row, Sheet};
@@ -47,7 +47,7 @@ pub(super) fn decide(
     let elsewhere = less_plain(root, read);
     if tables.is_empty() && elsewhere.is_empty() {
         let names = read.iter().flat_map(|data| data.items.classes.names().iter().cloned()).collect();
-        return Ok(Verdict::Folders(looks_like_parts(root, &names)));
+        return Ok(Verdict::Folders(looks_like_parts(root, &names).or_else(|| foreign_tables(root))));
     }
     let photos = Photos::of(root, read);
     let are_parts = are_parts(&photos.folders);
@@ -55,6 +55,12 @@ pub(super) fn decide(
     let Some(candidate) = chosen(root, candidates, are_parts)? else {
         let notices = if read.is_ok() { looks_like_parts(root, &photos.folders) } else { None };
         let of_folders = || labels_of_folders(root, tables, &photos.folders);
+        if read.is_ok()
+            && 2 * photos.folders.len() > photos.class.len()
+            && let Some(warning) = of_folders()
+        {
+            return Err(a_folder_for_each(root, &photos, &warning));
+        }
         return Ok(Verdict::Folders(notices.or_else(of_folders).or_else(mention)));
     };
     if let Err(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) = read {
@@ -189,6 +195,21 @@ fn unclear(root: &Path, photos: &Photos, table: &str, error: &DataError) -> Data
             "give the table with what it lacks (`from_csv` {table}), or, if the folders' names are the classes, say so \
              (`class_folders`)"
         ),
+    }
+}
+
+/// That most folders hold a photo each, and a table has labels for the folders.
+fn a_folder_for_each(root: &Path, photos: &Photos, warning: &str) -> DataError {
+    let says = warning.trim_start_matches("warning: ").split(", and is not read").next().unwrap_or_default();
+    DataError::Split {
+        reason: format!(
+            "most folders in {} ({}) hold a single photo, and are hardly classes; {says}",
+            root.display(),
+            some_folders(&photos.folders)
+        ),
+        advice: "give a table with the path of each photo and its label (`from_csv`), or, if the folders' names are the \
+                 classes, say so (`class_folders`)"
+            .to_owned(),
     }
 }
 

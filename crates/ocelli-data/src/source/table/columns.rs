@@ -497,13 +497,7 @@ impl Search<'_> {
                 return Err(self.error(detail, advice));
             }
             [only] => {
-                if self.header_name(only).and_then(names::group_rank).is_some() {
-                    notices.push(format!(
-                        "warning: the labels of {name} are in the column {}, the only one beside that of the files; by its \
-                         name it says which images belong together, and not what they show",
-                        self.name(only)
-                    ));
-                }
+                notices.extend(self.hardly_labels(only, group));
                 return Ok(vec![only]);
             }
             _ => {}
@@ -551,6 +545,28 @@ impl Search<'_> {
         Err(self.error(
             detail,
             "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
+        ))
+    }
+
+    /// The warning that the only column left is hardly one of labels, by its name, or by that of the column of groups.
+    fn hardly_labels(&self, only: usize, group: Option<usize>) -> Option<String> {
+        let header = self.header_name(only).unwrap_or_default();
+        let says = if names::group_rank(header).is_some() {
+            "by its name it says which images belong together, and not what they show".to_owned()
+        } else if names::says_something_else(header) {
+            "by its name it says something else of the images than what they show".to_owned()
+        } else {
+            let is_label = |column: &usize| {
+                let named = |column| self.header_name(column).is_some_and(names::is_label);
+                named(*column) && !named(only)
+            };
+            let group = group.filter(is_label)?;
+            format!("the column {}, whose name says labels, is asked for as that of groups", self.name(group))
+        };
+        Some(format!(
+            "warning: the labels of {} are in the column {}, the only one left beside that of the files; {says}",
+            self.sheet.name(),
+            self.name(only)
         ))
     }
 

@@ -242,12 +242,34 @@ pub(super) fn some(paths: &[PathBuf]) -> String {
     text
 }
 
+/// Endings of tables in forms that are not read.
+const FOREIGN: [&str; 8] = ["xlsx", "xls", "xlsm", "ods", "parquet", "feather", "arrow", "sqlite"];
+const SAVE_AS_CSV: &str = "if it holds the labels, save it as a CSV file and give that (`from_csv`)";
+
+fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// The notice that tables beside class folders are of a form that is not read.
+pub(super) fn foreign_tables(root: &Path) -> Option<String> {
+    let is_one = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        FOREIGN.contains(&ending(path).as_str()) && !names::is_other_table(&stem)
+    };
+    let found: Vec<PathBuf> = files(root).filter(is_one).collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "{} in {} is not read: the class folders beside it are the classes; {SAVE_AS_CSV}",
+            some(&found),
+            root.display()
+        )
+    })
+}
+
 /// Files in a folder, or in folders in it, that may be a table of its labels, which is not found there or not
 /// read in this form; with what to do.
 pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
-    const FOREIGN: [&str; 8] = ["xlsx", "xls", "xlsm", "ods", "parquet", "feather", "arrow", "sqlite"];
     const NO_LABELS: [&str; 6] = ["readme", "license", "licence", "requirements", "notes", "citation"];
-    let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let may_be = |path: &PathBuf| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
         (is_table(path) || FOREIGN.contains(&ending(path).as_str()))
@@ -258,7 +280,7 @@ pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
     found.extend(folders(folder).flat_map(|inner| files(&inner).filter(may_be).collect::<Vec<_>>()));
     let first = found.first()?;
     let advice = match FOREIGN.contains(&ending(first).as_str()) {
-        true => "if it holds the labels, save it as a CSV file and give that (`from_csv`)",
+        true => SAVE_AS_CSV,
         false => "if it holds the labels, give it (`from_csv`)",
     };
     let names = found.iter().take(4).map(|path| crate::source::id_of(folder, path));

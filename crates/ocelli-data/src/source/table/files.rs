@@ -285,7 +285,39 @@ impl Finder {
             .collect();
         self.settle_claims(&mut matches);
         Self::settle_folders(&parsed, &mut matches);
+        Self::settle_twins(&parsed, &mut matches);
         matches
+    }
+
+    /// Where nearly all names mean files of one folder, and another holds files of the same names, a name that is only in
+    /// the other is missing: it is another photo's there, as the numbers in `train` and `test` are.
+    fn settle_twins(names: &[Name], matches: &mut [Match]) {
+        let folder_of = |relative: &str, name: &Name| {
+            let parts: Vec<&str> = relative.split('/').collect();
+            parts[..parts.len().saturating_sub(name.parts.len())].join("/")
+        };
+        let mut found_in: HashMap<String, usize> = HashMap::new();
+        let mut twins: HashSet<(String, String)> = HashSet::new();
+        for (name, found) in names.iter().zip(&*matches) {
+            let Match::Found(found) = found else { continue };
+            *found_in.entry(found.folder.clone()).or_default() += 1;
+            twins.extend(found.also.iter().map(|other| (found.folder.clone(), folder_of(other, name))));
+        }
+        for found in matches {
+            let Match::Found(Found { folder, relative, also, .. }) = found else { continue };
+            let is_twin = |(usual, other): &&(String, String)| {
+                other == folder && usual != other && found_in[usual] >= 10 * found_in[other]
+            };
+            if also.is_empty()
+                && let Some((usual, _)) = twins.iter().find(is_twin)
+            {
+                let why = format!(
+                    "there is {relative}, but {} holds the other files, and both have files of the same names",
+                    if usual.is_empty() { "the folder around it" } else { usual }
+                );
+                *found = Match::Missing(Some(why));
+            }
+        }
     }
 
     /// Where many names with folders are here as they are written, one whose folder is not here is missing: in another

@@ -64,6 +64,7 @@ impl Table<'_> {
                 count(test),
                 self.name()
             ));
+            notes.notices.extend(self.trains_by_name(&folders, test));
         }
         let items = Items { root, task, classes, items };
         let has_split = self.columns.split.is_some() || implied_split.is_some();
@@ -89,6 +90,24 @@ impl Table<'_> {
         let groups = self.columns.group.is_some().then_some(groups);
         let unused_split = None;
         Ok(Labelled { dataset, label_separator, groups, implied_split, unused_split, unused_groups })
+    }
+
+    /// The warning that a table is called as one of training images, and its names lead into a folder of test images,
+    /// which they do not say themselves: there the same numbers may be those of other photos.
+    fn trains_by_name(&self, folders: &Option<FolderSides>, test: usize) -> Option<String> {
+        folders.as_ref().filter(|_| self.columns.split.is_none())?;
+        let stem = self.sheet.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let trains = role::named_role(&stem).is_some_and(|named| named.sure && named.role == Role::Train);
+        let says_folders =
+            self.sheet.rows.iter().any(|row| row.cell(self.columns.file).contains(['/', '\\']));
+        (trains && !says_folders).then(|| {
+            format!(
+                "warning: {} is called as a table of training images, but {} of its rows name files that only the folder of the \
+                 test images has; if these are other photos of the same names, take the rows out",
+                self.name(),
+                count(test)
+            )
+        })
     }
 
     /// The notices that the folders of files give the split.

@@ -321,7 +321,7 @@ pub(super) fn decide(
                     evidence.first.map(shown).unwrap_or_default(),
                     names_of(*reading)
                 ),
-                None => why_single(&read, cells.len()),
+                None => why_single(&read, form, cells),
             });
             Ok((whole, Task::SingleLabel))
         }
@@ -351,15 +351,45 @@ fn several_at_most(read: &[(Reading, Evidence)]) -> (Reading, Option<String>) {
 }
 
 /// Why images have one label each, as a notice.
-fn why_single(read: &[(Reading, Evidence)], rows: usize) -> String {
+fn why_single(read: &[(Reading, Evidence)], form: Form, cells: &[Cell]) -> String {
+    let say_so = |separator: &str| format!("; if {separator} separate labels, say so (`label_separator`)");
+    let way_out = RARE_SEPARATORS.into_iter().find(|separator| are_apart(cells, *separator));
+    let way_out = way_out.map(|separator| say_so(&format!("\"{separator}\"")));
     match read.iter().find(|(_, evidence)| evidence.several > 0) {
-        None => format!("read as single-label: none of {} rows has several labels", count(rows)),
-        Some((reading, evidence)) => format!(
-            "read as single-label, with {} in the names of classes: {}",
-            names_of(*reading),
-            evidence.describe(*reading, rows)
-        ),
+        None => {
+            let all = count(cells.len());
+            match way_out {
+                None => format!("read as single-label: none of {all} rows has several labels"),
+                Some(way_out) => format!("read as single-label, each of {all} cells one class{way_out}"),
+            }
+        }
+        Some((reading, evidence)) => {
+            let called = form.several_called.then(|| say_so(&names_of(*reading)));
+            format!(
+                "read as single-label, with {} in the names of classes: {}{}",
+                names_of(*reading),
+                evidence.describe(*reading, cells.len()),
+                way_out.or(called).unwrap_or_default()
+            )
+        }
     }
+}
+
+/// Characters that separate labels so seldom that cells are cut at them only where it is said.
+const RARE_SEPARATORS: [char; 5] = ['#', '/', '+', '&', '\\'];
+
+/// Whether cells look as if labels were separated so: most of the parts come again, and half of them alone.
+fn are_apart(cells: &[Cell], separator: char) -> bool {
+    let different: HashSet<BTreeSet<&str>> = cells
+        .iter()
+        .filter(|cell| !is_missing(cell.text))
+        .map(|cell| pieces(cell.text, separator))
+        .filter(|pieces| !pieces.is_empty())
+        .collect();
+    let together: BTreeSet<&str> =
+        different.iter().filter(|pieces| pieces.len() > 1).flatten().copied().collect();
+    let alone = together.iter().filter(|piece| different.contains(&BTreeSet::from([**piece]))).count();
+    !together.is_empty() && 2 * alone >= together.len()
 }
 
 fn shown(cell: &Cell) -> String {
@@ -462,7 +492,7 @@ pub(super) fn alike_groups(names: BTreeSet<&str>) -> Option<String> {
     Some(text)
 }
 
-/// Names that differ in case, in spaces, `_` and `-`, or in the spelling of a number alone.
+/// Names that differ in case, in spaces and punctuation, or in the spelling of a number alone.
 fn alike<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
     let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for name in names {
@@ -478,7 +508,7 @@ fn alike<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Vec<&'a str>> {
 fn alike_notice(of: &str, names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     format!(
-        "the {of} {} differ in case, in spaces, _ and -, in letters of other alphabets that look the same, or in the \
+        "the {of} {} differ in case, in spaces and punctuation, in letters of other alphabets that look the same, or in the \
          spelling of a number alone; if they are one, correct the table",
         names.join(" and ")
     )
@@ -520,7 +550,9 @@ pub(super) fn are_measurements(classes: &[String], images: usize) -> bool {
     let plain = |class: &'_ String| number(class.strip_suffix(unit)?.trim_end());
     let numbers: Vec<f64> = classes.iter().map_while(plain).collect();
     let fractions = numbers.iter().filter(|number| number.fract() != 0.0).count();
-    numbers.len() == classes.len()
+    // The names of files end in one, too.
+    !unit.starts_with('.')
+        && numbers.len() == classes.len()
         && (classes.len() > 10 && 2 * classes.len() > images
             || classes.len() > 20 && 2 * fractions > classes.len())
 }

@@ -145,8 +145,10 @@ impl Table<'_> {
         let (here, there) = (text(entry), text(first));
         let detail = format!("contradicts row {} on {}: {here} here, {there} there", first.line, entry.id);
         let advice = match labels_differ {
-            true => "keep the right one, or let images have several labels (`task` multi-label)",
-            false => "keep the right one",
+            true if self.options.task.is_none() => {
+                "keep the right one, or let images have several labels (`task` multi-label)"
+            }
+            _ => "keep the right one",
         };
         Some(self.error(Some(entry.line), detail, advice))
     }

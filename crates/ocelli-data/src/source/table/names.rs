@@ -123,6 +123,67 @@ const GROUPS: [&str; 38] = [
     "speakerid",
 ];
 
+/// Columns that say something else of photos than what they show: when, by whom, how large, where from.
+const OTHERS: [&str; 57] = [
+    "date",
+    "time",
+    "datetime",
+    "timestamp",
+    "created",
+    "createdat",
+    "modified",
+    "year",
+    "month",
+    "day",
+    "width",
+    "height",
+    "size",
+    "filesize",
+    "bytes",
+    "resolution",
+    "md5",
+    "sha1",
+    "sha256",
+    "hash",
+    "checksum",
+    "phash",
+    "license",
+    "licence",
+    "copyright",
+    "author",
+    "photographer",
+    "artist",
+    "owner",
+    "user",
+    "username",
+    "userid",
+    "creator",
+    "uploader",
+    "annotator",
+    "annotatorid",
+    "labeler",
+    "labeller",
+    "rater",
+    "comment",
+    "comments",
+    "note",
+    "notes",
+    "remark",
+    "remarks",
+    "description",
+    "caption",
+    "url",
+    "source",
+    "blur",
+    "latitude",
+    "longitude",
+    "lat",
+    "lon",
+    "exif",
+    "camera",
+    "device",
+];
+
 /// A name as it is compared.
 fn plain(name: &str) -> String {
     let dropped = |c: &char| !matches!(c, ' ' | '_' | '-' | '.' | '/');
@@ -169,6 +230,11 @@ pub(super) fn is_plural(name: &str) -> bool {
 pub(super) fn group_rank(name: &str) -> Option<usize> {
     let name = plain(name);
     GROUPS.iter().position(|known| *known == name)
+}
+
+/// Whether a name says that the column holds something else of photos than what they show: `date`, `width`, `license`.
+pub(super) fn says_something_else(name: &str) -> bool {
+    OTHERS.contains(&plain(name).as_str())
 }
 
 /// Whether a name says that the column holds sides of the split.
@@ -280,7 +346,7 @@ mod tests {
         assert!(
             is_other_table("sample_submission") && is_other_table("test_labels") && !is_other_table("train")
         );
-        for names in [&FILES[..], &LABELS, &SPLITS, &GROUPS, &TABLES] {
+        for names in [&FILES[..], &LABELS, &SPLITS, &GROUPS, &OTHERS, &TABLES] {
             assert!(names.iter().all(|name| plain(name) == *name), "written as they are compared");
         }
     }

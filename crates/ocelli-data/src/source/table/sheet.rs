@@ -520,7 +520,11 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
         |text| Reader { text, at: 0, line: 1, delimiter }.next().and_then(Result::ok).unwrap_or_default();
     let names = |row: &Row| row.cells.iter().any(|cell| names::is_known(cell));
     let (first, named, next) = (row(text), row(header), row(rest));
-    let is_header = named.width() > 1 && named.width() == next.width() && names(&named) && !names(&next);
+    let is_header = named.width() > 1
+        && named.width() == next.width()
+        && names(&named)
+        && !names(&next)
+        && !is_sentence(named.cells.iter().map(String::as_str));
     // A row whose id begins so: as wide as the others.
     let as_wide = rest.trim().is_empty() || first.width() == next.width();
     let is_row = first.width() > 1 && as_wide && !is_header && !names(&next);
@@ -531,8 +535,17 @@ fn leading_comments(text: &str, first_line: u64, stated: Option<char>) -> (&str,
     }
 }
 
+/// Whether words are rather those of a sentence than the names of columns: `one label per line`, `ID: 1:37`.
+fn is_sentence<'a>(mut words: impl Iterator<Item = &'a str>) -> bool {
+    const OF_SENTENCES: [&str; 9] = ["per", "the", "is", "are", "of", "each", "one", "and", "for"];
+    words.any(|word| word.contains(':') || OF_SENTENCES.contains(&word.to_lowercase().as_str()))
+}
+
 /// The names of so many columns in a comment, which are words, or two: `BREED ID`.
 fn names_in(comment: &str, columns: usize) -> Option<Vec<String>> {
+    if is_sentence(comment.split_whitespace()) {
+        return None;
+    }
     let mut names: Vec<String> = comment.split_whitespace().map(str::to_owned).collect();
     let is_second = |word: &String| ["id", "name", "number", "index"].contains(&word.to_lowercase().as_str());
     while names.len() > columns {

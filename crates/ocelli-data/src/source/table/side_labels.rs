@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::discover::{files, is_table};
-use super::sheet::{Row, Sheet};
-use super::{Finder, Match};
+use super::sheet::{Row, Sheet, shortened};
+use super::{Finder, Match, names};
 use crate::Classes;
 use crate::names::file_name;
 use crate::source::role;
@@ -20,19 +20,55 @@ pub(crate) struct SideLabels {
 /// Looks for a table in the folder of a side of the split, or beside it with the name of that side, which names
 /// most of these photos, with classes that are known.
 pub(crate) fn side_labels(folder: &Path, images: &[PathBuf], known: &Classes) -> Option<SideLabels> {
-    let side = role::named_role(&file_name(folder))?.role;
-    let around = folder.parent()?;
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let is_of_side = |path: &PathBuf| role::named_role(&stem(path)).is_some_and(|named| named.role == side);
-    let tables = files(folder).chain(files(around).filter(is_of_side));
-    let mut tables =
-        tables.filter(|path| is_table(path) && !stem(path).to_lowercase().contains("submission"));
-    let finder = Finder::of(around, images.iter().cloned());
-    tables.find_map(|table| {
+    let finder = Finder::of(folder.parent()?, images.iter().cloned());
+    tables_of(folder)?.find_map(|table| {
         let sheet = Sheet::read(&table).ok()?;
         let sheets = [sheet.cut_at_spaces(), Some(sheet)];
         sheets.into_iter().flatten().find_map(|sheet| labelled_by(&table, &sheet, images, &finder, known))
     })
+}
+
+/// The warning that such a table has labels that are none of the known classes.
+pub(crate) fn unknown_side_labels(folder: &Path, images: &[PathBuf], known: &Classes) -> Option<String> {
+    let finder = Finder::of(folder.parent()?, images.iter().cloned());
+    tables_of(folder)?.find_map(|table| {
+        let sheet = Sheet::read(&table).ok()?;
+        files_column(&sheet, images, &finder)?;
+        let header = sheet.rows.first()?;
+        let column = (0..sheet.width()).find(|&column| names::is_label(header.cell(column)))?;
+        let labels: BTreeSet<&str> = sheet.rows[1..].iter().map(|row| row.cell(column)).collect();
+        let unknown = labels.iter().find(|label| !label.is_empty() && known.alike(label).is_none())?;
+        (labels.len() > 1).then(|| {
+            format!(
+                "warning: the images in {} are read without labels: {} names them, but its column \"{}\" holds other values \
+                 than the classes, such as \"{}\"; the classes are {}",
+                folder.display(),
+                file_name(&table),
+                header.cell(column),
+                shortened(unknown),
+                known.names().iter().take(8).cloned().collect::<Vec<_>>().join(", ")
+            )
+        })
+    })
+}
+
+/// The tables in the folder of a side of the split, and those beside it with the name of that side.
+fn tables_of(folder: &Path) -> Option<impl Iterator<Item = PathBuf>> {
+    let side = role::named_role(&file_name(folder))?.role;
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let is_of_side =
+        move |path: &PathBuf| role::named_role(&stem(path)).is_some_and(|named| named.role == side);
+    let tables = files(folder).chain(files(folder.parent()?).filter(is_of_side));
+    Some(tables.filter(move |path| is_table(path) && !stem(path).to_lowercase().contains("submission")))
+}
+
+/// The column that names nearly all of these images.
+fn files_column(sheet: &Sheet, images: &[PathBuf], finder: &Finder) -> Option<usize> {
+    let hits = |column: usize| finder.hits(sheet.rows.iter().map(|row| row.cell(column)), None);
+    let (named, of_files) = (0..sheet.width())
+        .map(|column| (hits(column), column))
+        .max_by_key(|(hits, column)| (*hits, usize::MAX - column))?;
+    (10 * named >= 9 * images.len()).then_some(of_files)
 }
 
 fn labelled_by(
@@ -42,21 +78,14 @@ fn labelled_by(
     finder: &Finder,
     known: &Classes,
 ) -> Option<SideLabels> {
-    let columns = || 0..sheet.width();
-    let hits = |column: usize| finder.hits(sheet.rows.iter().map(|row| row.cell(column)), None);
-    let (named, of_files) = columns()
-        .map(|column| (hits(column), column))
-        .max_by_key(|(hits, column)| (*hits, usize::MAX - column))?;
-    if 10 * named < 9 * images.len() {
-        return None;
-    }
+    let of_files = files_column(sheet, images, finder)?;
     // A first row may name the columns.
     let class = |row: &Row, column: usize| known.alike(row.cell(column)).map(str::to_owned);
     let is_class = |column: &usize| {
         let classed = sheet.rows.iter().filter(|row| class(row, *column).is_some()).count();
         *column != of_files && classed > 0 && classed + 1 >= sheet.rows.len()
     };
-    let mut labels = columns().filter(is_class);
+    let mut labels = (0..sheet.width()).filter(is_class);
     let (of_labels, None) = (labels.next()?, labels.next()) else { return None };
     let names: Vec<&str> = sheet.rows.iter().map(|row| row.cell(of_files)).collect();
     let mut classes = BTreeMap::new();

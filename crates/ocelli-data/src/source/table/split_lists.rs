@@ -196,9 +196,7 @@ pub struct ListedSplit {
 /// # Errors
 /// Where the file cannot be read, names no images, or contradicts the others.
 pub fn read_split(path: &Path, items: &Items) -> Result<Option<ListedSplit>, DataError> {
-    let text = std::fs::read(path).map_err(DataError::io("read", path))?;
-    let is_written = text.split(|byte| matches!(byte, b'\r' | b'\n')).next() == Some(b"id,split");
-    if is_written || !is_table(path) {
+    if !is_table(path) || is_written(path, items)? {
         return Ok(None);
     }
     let wrong = |detail: String| {
@@ -236,6 +234,20 @@ pub fn read_split(path: &Path, items: &Items) -> Result<Option<ListedSplit>, Dat
     }
     let root = if path.starts_with(&items.root) { &items.root } else { folder_of(path) };
     Ok(Some(ListedSplit { split, files: lists.names(root) }))
+}
+
+/// Whether a file is one that [`Split::write`] has written: people's own may have the same columns, with other names of
+/// the images.
+fn is_written(path: &Path, items: &Items) -> Result<bool, DataError> {
+    let text = std::fs::read(path).map_err(DataError::io("read", path))?;
+    if text.split(|byte| matches!(byte, b'\r' | b'\n')).next() != Some(b"id,split") {
+        return Ok(false);
+    }
+    let finder = finder_of(&items.root, items);
+    let names_images = |sheet: Sheet| finder.hits(sheet.rows.iter().map(|row| row.cell(0)), None) > 0;
+    let ids: HashSet<&str> = items.items.iter().map(|item| item.id.as_str()).collect();
+    let has_ids = |sheet: &Sheet| sheet.rows.iter().any(|row| ids.contains(row.cell(0)));
+    Ok(Sheet::read(path).map_or(true, |sheet| has_ids(&sheet) || !names_images(sheet)))
 }
 
 fn finder_of(root: &Path, items: &Items) -> Finder {
@@ -289,7 +301,11 @@ fn is_numbers(stem: &str) -> bool {
 
 /// The side that a list's name says, and whether it is that of training and validation together.
 fn side(stem: &str) -> Option<(Role, bool)> {
-    let named = role::named_role(&stem.replace("list", "")).filter(|named| named.sure)?;
+    // A list is surely none of people or things that are called so.
+    let is_list =
+        |word: &str| ["holdout", "heldout", "held_out", "hold_out"].iter().any(|list| word.contains(list));
+    let words = stem.replace("list", "").replace("held_out", "heldout").replace("hold_out", "holdout");
+    let named = role::named_role(&words).filter(|named| named.sure || is_list(stem))?;
     let both = named.role == Role::Train && stem.replacen("train", "", 1).contains("val");
     Some((named.role, both))
 }
