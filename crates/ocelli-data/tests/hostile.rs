@@ -2,6 +2,7 @@
 //!
 //! `OCELLI_MUTATIONS=10000 cargo test --release -p ocelli-data --test hostile` runs as many as asked for.
 
+#[path = "all/common/mod.rs"]
 mod common;
 
 use std::path::Path;

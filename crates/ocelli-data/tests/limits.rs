@@ -1,5 +1,6 @@
 //! Photos are files, of bounded length, pixels and scans; threads are bounded; all threads together keep to the limits.
 
+#[path = "all/common/mod.rs"]
 mod common;
 
 use std::fs::File;

@@ -46,7 +46,7 @@
 //! instruction set is a file in `simd` and a variant in `isa`. For convolutions begin with
 //! `conv/geometry.rs`: forward passes and gradients with respect to the input are the same sums over taps, on
 //! other grids of pixels, and `conv/mod.rs` chooses among three ways to compute them: `dense`, `depthwise` or
-//! `winograd`. After a change of a kernel run its test (against slow `f64` code), `tests/promises.rs`, and
+//! `winograd`. After a change of a kernel run its test (against slow `f64` code), `tests/all/promises.rs`, and
 //! `examples/measure.rs` before and after.
 //!
 //! | content | file |

@@ -1,11 +1,9 @@
 //! Augmentation follows fastai's formulas, and never leaves the range of values.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::fill;
+use crate::common::fill;
 use ocelli_data::augment::mix::Mix;
 use ocelli_data::augment::policy::{Operation, Policy};
 use ocelli_data::augment::sheet::contact_sheet;

@@ -1,10 +1,8 @@
 //! Files that change after they were hashed are never taken for what they were.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::fill;
+use crate::common::fill;
 use ocelli_data::source::folder;
 use ocelli_data::{
     Augmentation, BadImages, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization,

@@ -3,8 +3,6 @@
 //! The files of `tests/images` were written by Pillow (`ycck.jpg` by libjpeg-turbo) from one picture that is a formula
 //! (see [`picture`]).
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
 use ocelli_data::{DataError, DecodeError, Decoder, Format, RgbImage};
@@ -354,7 +352,7 @@ fn damaged_jpegs_fail_at_a_reduced_size_as_they_do_whole() {
 
 #[test]
 fn photos_at_a_reduced_size_are_the_photos() {
-    let Some(folder) = common::shared("data/hymenoptera/train/ants") else { return };
+    let Some(folder) = crate::common::shared("data/hymenoptera/train/ants") else { return };
     let mut differences = vec![Vec::new(); 9];
     for entry in std::fs::read_dir(folder).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();

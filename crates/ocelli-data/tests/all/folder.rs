@@ -1,10 +1,8 @@
 //! Folders of photos as people have them.
 
-mod common;
-
 use std::path::Path;
 
-use common::{fill, png, shared, write};
+use crate::common::{fill, png, shared, write};
 use ocelli_data::source::folder;
 use ocelli_data::{DataError, Dataset, Decoder, Target, check_classes};
 
@@ -241,7 +239,7 @@ fn a_class_of_unreadable_images_is_refused() {
     );
 
     // Bytes that begin like an image are found out by decoding.
-    write(root.path(), "mice/0.jpg", &common::png(3)[..60]);
+    write(root.path(), "mice/0.jpg", &crate::common::png(3)[..60]);
     let data = folder::read(root.path()).unwrap();
     let all: Vec<usize> = (0..data.items.len()).collect();
     let error = check_classes(&data.items, &all, &Decoder::default(), 2).unwrap_err().to_string();

@@ -3,11 +3,9 @@
 //! The files of `tests/images` were written by tifffile, Pillow and libheif (see `formats.py`) from the picture of
 //! `decode.rs`, which `rgb.png` and `grey.png` hold.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::write;
+use crate::common::write;
 use ocelli_data::source::{folder, list};
 use ocelli_data::{Channels, DataError, DecodeError, Decoder, Format, RgbImage};
 
@@ -349,7 +347,7 @@ fn other_formats_are_refused_by_name_with_what_to_do() {
 #[test]
 fn a_folder_says_what_it_does_not_read() {
     let root = tempfile::tempdir().unwrap();
-    let photo = common::png(1);
+    let photo = crate::common::png(1);
     write(root.path(), "cats/1.png", &photo);
     write(root.path(), "dogs/2.png", &photo);
     write(root.path(), "cats/3.ppm", bytes("rgb.ppm"));

@@ -1,8 +1,6 @@
 //! Framed photos are what Pillow makes of them, and every framing keeps what it promises.
 
-mod common;
-
-use common::shared;
+use crate::common::shared;
 use ocelli_data::{Decoder, Filter, Framing, Normalization, Preprocessing, RgbImage};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -18,7 +16,7 @@ fn resizing_gives_pillows_values() {
         filter: Filter,
         pixels: Vec<u8>,
     }
-    let golden: Vec<Golden> = serde_json::from_str(include_str!("golden/pillow_resize.json")).unwrap();
+    let golden: Vec<Golden> = serde_json::from_str(include_str!("../golden/pillow_resize.json")).unwrap();
     for Golden { width, height, size, filter, pixels } in golden {
         let framed = preprocessing(size, Framing::Squish, filter).frame(&noise(width, height)).unwrap();
         assert!(framed.pixels().iter().step_by(7).eq(&pixels), "{width} × {height} to {size}, {filter:?}");
@@ -41,7 +39,8 @@ fn sizes_and_places_are_rounded_as_torchvision_and_pillow_do() {
         pad: Vec<u8>,
         pad_sum: u64,
     }
-    let golden: Vec<Golden> = serde_json::from_str(include_str!("golden/torchvision_framing.json")).unwrap();
+    let golden: Vec<Golden> =
+        serde_json::from_str(include_str!("../golden/torchvision_framing.json")).unwrap();
     assert_eq!(golden.len(), 60);
     for Golden { width, height, size, fraction, filter, crop, crop_sum, pad, pad_sum } in golden {
         let image = noise(width, height);
@@ -115,7 +114,7 @@ fn preprocessing(size: usize, framing: Framing, filter: Filter) -> Preprocessing
 
 #[test]
 fn photos_are_framed_as_pillow_does() {
-    let probes: Vec<Probe> = serde_json::from_str(include_str!("golden/pillow_framing.json")).unwrap();
+    let probes: Vec<Probe> = serde_json::from_str(include_str!("../golden/pillow_framing.json")).unwrap();
     for probe in probes {
         let Some(path) = shared(&probe.file) else { return };
         let framing = match probe.framing.as_str() {

@@ -1,10 +1,8 @@
 //! The findings about a data set, and the store of resized images.
 
-mod common;
-
 use std::path::Path;
 
-use common::{fill, shared, write};
+use crate::common::{fill, shared, write};
 use ocelli_data::decode::Colour;
 use ocelli_data::inspect::report::Histogram;
 use ocelli_data::sampler::{Sampler, class_draws};

@@ -1,11 +1,9 @@
 //! Folders that may be classes or parts of a split, wrappers, names of all kinds, and photos that are lost.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use common::{fill, noticed, png, write};
+use crate::common::{fill, noticed, png, write};
 use ocelli_data::source::{folder, list};
 use ocelli_data::{Classes, Dataset, RgbImage, Skipped, Split, Target, class_losses, picture};
 use proptest::prelude::*;
@@ -26,7 +24,7 @@ fn sides(data: &Dataset) -> (usize, usize, usize) {
 
 #[track_caller]
 fn refused(root: &TempDir, parts: &[&str]) {
-    common::refused(folder::read(root.path()).map(|data| data.items.classes), parts);
+    crate::common::refused(folder::read(root.path()).map(|data| data.items.classes), parts);
 }
 
 const PETS: [&str; 2] = ["cats", "dogs"];

@@ -1,10 +1,8 @@
 //! Batches are the same whatever the threads, bad images leave gaps, and a pass can be left early.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{fill, shared, write};
+use crate::common::{fill, shared, write};
 use ocelli_data::source::folder;
 use ocelli_data::{
     Augmentation, BadImages, Batch, DataError, Filter, Framing, Items, Loader, LoaderOptions, Normalization,
@@ -104,7 +102,7 @@ fn a_bad_image_leaves_a_gap_in_its_own_batch() {
     // The first, one in the middle, and a whole batch.
     let bad = [0, 5, 8, 9, 10, 11];
     for index in bad {
-        write(root.path(), &items[index].id, &common::png(1)[..50]);
+        write(root.path(), &items[index].id, &crate::common::png(1)[..50]);
     }
     let gaps = batches(&items, options, all.clone());
     assert_eq!(gaps.iter().map(|batch| batch.shape[0]).collect::<Vec<_>>(), [3, 3, 0]);

@@ -1,7 +1,5 @@
 //! Photos are turned upright whatever the format, and wherever it notes how the camera was held.
 
-mod common;
-
 use std::path::Path;
 
 use miniz_oxide::deflate::compress_to_vec_zlib;

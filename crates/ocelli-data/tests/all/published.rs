@@ -1,12 +1,10 @@
 //! Layouts in which people publish data sets: masks beside photos, lists of the split, tables apart by spaces,
 //! folders of domains.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{noticed, png, refused, write};
+use crate::common::{noticed, png, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{
     self, Column, Labelled, ListedSplit, SplitBy, TableOptions, read_folder, read_split,

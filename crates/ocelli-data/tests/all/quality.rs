@@ -1,10 +1,8 @@
 //! Photos with nothing to see in them are found, by CleanVision's measures, and reported.
 
-mod common;
-
 use std::path::Path;
 
-use common::write;
+use crate::common::write;
 use ocelli_data::inspect::quality::Quality;
 use ocelli_data::source::folder;
 use ocelli_data::split::Split;
@@ -114,7 +112,7 @@ fn twelve_bits_in_sixteen_are_noticed_and_a_range_mends_them() {
     let root = tempfile::tempdir().unwrap();
     write(root.path(), "a/1.pgm", grey16(4095));
     write(root.path(), "b/2.pgm", grey16(4000));
-    write(root.path(), "b/3.png", common::png(3));
+    write(root.path(), "b/3.png", crate::common::png(3));
     let seen = report(root.path(), &Decoder::default());
     let text = "2 images of more than 8 bits; the largest value in them is 4095: try the range 0,4095 (`value_range`)";
     assert_eq!(cases(&seen, "deeper than what they hold"), [text]);
@@ -136,7 +134,7 @@ fn pages_that_are_not_read_are_said() {
     let images = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/images");
     for name in ["pages.tif", "animated.gif", "rgb.gif", "rgb.tif"] {
         write(root.path(), &format!("a/{name}"), std::fs::read(images.join(name)).unwrap());
-        write(root.path(), &format!("b/{name}.png"), common::png(name.len() as u32));
+        write(root.path(), &format!("b/{name}.png"), crate::common::png(name.len() as u32));
     }
     let seen = report(root.path(), &Decoder::default());
     assert_eq!(cases(&seen, "pages or frames"), ["a/animated.gif has 2", "a/pages.tif has 3"]);

@@ -1,10 +1,8 @@
 //! Tables of labels as people have them.
 
-mod common;
-
 use std::path::Path;
 
-use common::{png, shared, write};
+use crate::common::{png, shared, write};
 use ocelli_data::source::table::{self, Column, Labelled, TableOptions};
 use ocelli_data::{Dataset, Target, Task};
 
@@ -27,7 +25,7 @@ fn read(root: &tempfile::TempDir, options: &TableOptions) -> Dataset {
 
 #[track_caller]
 fn refused(root: &tempfile::TempDir, options: &TableOptions, parts: &[&str]) {
-    common::refused(table::read(root.path().join("labels.csv"), options), parts);
+    crate::common::refused(table::read(root.path().join("labels.csv"), options), parts);
 }
 
 fn rows(data: &Dataset) -> Vec<(String, Vec<String>)> {
@@ -842,7 +840,7 @@ fn a_row_for_each_label() {
     says(&read, &["a row a label: 4 of 8 images have several rows", "001.png has rows 2, 3"]);
     // Stated otherwise, or with few of them, or with votes that repeat, they contradict each other.
     let single = TableOptions { task: Some(Task::SingleLabel), ..stated(&root) };
-    refused(&root, &single, &["row 3 contradicts row 2", "`task` multi-label"]);
+    refused(&root, &single, &["row 3 contradicts row 2", "keep the right one"]);
     for more in ["001.png,red\n", ""] {
         let count = if more.is_empty() { 40 } else { 8 };
         let text = if more.is_empty() {

@@ -1,10 +1,8 @@
 //! A table of labels beside folders that may be classes, or parts of one collection.
 
-mod common;
-
 use std::path::Path;
 
-use common::{fill, png, write};
+use crate::common::{fill, png, write};
 use ocelli_data::source::folder;
 use ocelli_data::source::table::{LabelledFolder, TableOptions, read_folder};
 use ocelli_data::{DataError, Target};
@@ -46,12 +44,12 @@ fn classes(root: &TempDir) -> (Vec<String>, bool) {
 
 #[track_caller]
 fn noticed(root: &TempDir, parts: &[&str]) {
-    common::noticed(&read(root.path()).unwrap().labelled.dataset, parts);
+    crate::common::noticed(&read(root.path()).unwrap().labelled.dataset, parts);
 }
 
 #[track_caller]
 fn refused(root: &TempDir, parts: &[&str]) {
-    common::refused(read(root.path()).map(|read| read.labelled.dataset.items.classes), parts);
+    crate::common::refused(read(root.path()).map(|read| read.labelled.dataset.items.classes), parts);
 }
 
 #[test]
@@ -199,7 +197,7 @@ fn the_split_of_a_table_that_says_the_classes_of_the_folders_is_followed() {
     let split = data.split.as_ref().expect("the table's split");
     assert_eq!((split.train.len(), split.test.len()), (14, 6));
     assert_eq!(data.items.classes.names(), ["a", "b"]);
-    common::noticed(&data, &["labels.csv", "the same classes as the folders"]);
+    crate::common::noticed(&data, &["labels.csv", "the same classes as the folders"]);
     // With other names for the classes the folders' stay, and the split is said to be unused.
     write(root.path(), "labels.csv", table(&|class| format!("class {class}")));
     let data = read();
@@ -207,13 +205,13 @@ fn the_split_of_a_table_that_says_the_classes_of_the_folders_is_followed() {
         (data.split.is_none(), data.items.classes.names()),
         (true, &["a".to_owned(), "b".to_owned()][..])
     );
-    common::noticed(&data, &["warning: labels.csv", "gives a split, which is not used"]);
+    crate::common::noticed(&data, &["warning: labels.csv", "gives a split, which is not used"]);
     // Folds are no labels.
     let folds: String = (0..10)
         .flat_map(|number| ["a", "b"].map(|class| format!("{class}/{number}.png,{}\n", number % 5)))
         .collect();
     write(root.path(), "labels.csv", format!("path,fold\n{folds}"));
-    common::noticed(&read(), &["labels.csv", "folds of a split", "no labels"]);
+    crate::common::noticed(&read(), &["labels.csv", "folds of a split", "no labels"]);
     // Nor are patients, which are then known as such.
     let patients: String = (0..10)
         .flat_map(|number| ["a", "b"].map(|class| format!("{class}/{number}.png,p{}\n", number / 2)))
@@ -225,14 +223,14 @@ fn the_split_of_a_table_that_says_the_classes_of_the_folders_is_followed() {
     // A table whose names both folders have says nothing of the folders, and they are hardly classes.
     let names: String = (0..10).map(|number| format!("{number},{}\n", ["x", "y"][number % 2])).collect();
     write(root.path(), "labels.csv", format!("id,label\n{names}"));
-    common::refused(
+    crate::common::refused(
         read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)),
         &["photos of the same names", "labels.csv", "`class_folders`"],
     );
     // Lists in forms that are not read are named.
     std::fs::remove_file(root.path().join("labels.csv")).unwrap();
     write(root.path(), "split_zhou.json", "{}");
-    common::noticed(&read(), &["warning: split_zhou.json", "is not read"]);
+    crate::common::noticed(&read(), &["warning: split_zhou.json", "is not read"]);
 }
 
 #[test]
@@ -249,6 +247,6 @@ fn a_column_called_label_says_more_than_the_name_of_another_table() {
         write(root.path(), "metadata.csv", format!("{header}\n{values}"));
         let data = read().labelled.dataset;
         assert_eq!(data.items.classes.names(), ["a", "b"], "{header}");
-        common::noticed(&data, &["train.csv"]);
+        crate::common::noticed(&data, &["train.csv"]);
     }
 }

@@ -1,11 +1,9 @@
 //! Splits that tables give: by columns, by the folders of their files, and by a table for each side.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{noticed, png, write};
+use crate::common::{noticed, png, write};
 use ocelli_data::Dataset;
 use ocelli_data::source::table::{self, TableOptions};
 use tempfile::TempDir;
@@ -41,7 +39,7 @@ fn read(path: &Path) -> Dataset {
 
 #[track_caller]
 fn refused(path: &Path, parts: &[&str]) {
-    common::refused(table::read(path, &TableOptions::default()), parts);
+    crate::common::refused(table::read(path, &TableOptions::default()), parts);
 }
 
 /// The ids of each side of the split.

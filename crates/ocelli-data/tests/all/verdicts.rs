@@ -1,11 +1,9 @@
 //! What is an image does not depend on the size that is asked for, nor on who asks.
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use common::write;
+use crate::common::write;
 use ocelli_data::source::folder;
 use ocelli_data::{
     Decoder, Draws, Filter, Framing, Loader, LoaderOptions, Normalization, Preprocessing, Purpose, RgbImage,
@@ -50,7 +48,7 @@ fn zeros_between_segments_are_passed_over_at_every_size_and_by_everyone() {
     let root = tempfile::tempdir().unwrap();
     for class in ["a", "b"] {
         write(root.path(), &format!("{class}/odd.jpg"), &jpeg);
-        write(root.path(), &format!("{class}/other.png"), common::png(class.len() as u32));
+        write(root.path(), &format!("{class}/other.png"), crate::common::png(class.len() as u32));
     }
     let data = folder::read(root.path()).unwrap();
     let items = Arc::new(data.items);

@@ -1,8 +1,6 @@
 //! Attention against a slow f64 implementation and finite differences.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{Attention, Element, bf16};
 use proptest::prelude::*;
 

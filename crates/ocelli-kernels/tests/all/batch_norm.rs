@@ -1,8 +1,6 @@
 //! Batch normalisation against a slow f64 implementation and finite differences.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{
     Activation, BatchNorm, Element, StatisticsSource, bf16, channel_statistics, channel_sums,
 };

@@ -1,8 +1,6 @@
 //! Convolutions against a slow f64 implementation, on every instruction set and both element types.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{
     Activation, Conv2dShape, Element, PackedConv2d, bf16, conv2d, conv2d_backward_data,
     conv2d_backward_weights, conv2d_with_statistics,

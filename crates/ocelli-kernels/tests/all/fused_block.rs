@@ -1,8 +1,6 @@
 //! Backward passes of fused blocks against a slow f64 implementation and for any number of threads.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{
     Activation, Conv2dShape, Element, FusedStage, PackedConv2d, StageGradients, bf16, fused_block,
     fused_block_backward, fused_block_with_feature_maps, has_fused_block_backward,

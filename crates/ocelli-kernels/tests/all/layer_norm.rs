@@ -1,8 +1,6 @@
 //! Layer normalisation against a slow f64 implementation and finite differences.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{Element, LayerNorm, bf16};
 use proptest::prelude::*;
 

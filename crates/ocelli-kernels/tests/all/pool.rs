@@ -1,8 +1,6 @@
 //! Pooling against its definition in f64; channels side by side.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{
     Element, Padding, Pool2dShape, average_pool2d, average_pool2d_backward, bf16, concat_channels,
     global_average_pool, global_average_pool_backward, global_concat_pool, global_concat_pool_backward,

@@ -1,8 +1,6 @@
 //! The same bits for any number of threads, any batch and any position in it.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use ocelli_kernels::{
     Activation, Attention, BatchNorm, Conv2dShape, Element, FusedStage, LayerNorm, PackedConv2d,
     StatisticsSource, bf16, channel_statistics, conv2d_backward_data, conv2d_backward_weights,

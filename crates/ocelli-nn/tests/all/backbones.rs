@@ -1,9 +1,7 @@
 //! Networks against logits that PyTorch computed in f64, on weights and inputs given by a formula.
 
-mod common;
-
+use crate::common::{fixtures, formula, values};
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{fixtures, formula, values};
 use ocelli_nn::{Arch, Publisher, TensorFile};
 use serde_json::Value;
 

@@ -1,7 +1,5 @@
 //! A network as a list of operations: what it computes in f64 is what the network computes.
 
-mod common;
-
 use std::collections::HashSet;
 
 use burn::module::Module;
@@ -14,7 +12,7 @@ use ocelli_nn::{
     PublishedHead, op,
 };
 
-use common::{images, infer, spread, with_formula_weights};
+use crate::common::{images, infer, spread, with_formula_weights};
 
 /// The largest difference from the network's logits, in parts of their spread.
 fn difference<B: Backbone>(network: &Network<B>, size: [usize; 2], count: usize) -> f64 {

@@ -1,23 +1,20 @@
 //! Weights files of every kind: PyTorch's own, hand-made ones, damaged and hostile ones.
 
-mod common;
-mod pickles;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::common::values;
+use crate::pickles::{Pickle, legacy, tar, zip};
 use burn::tensor::Device;
-use common::values;
 use half::{bf16, f16};
 use ocelli_nn::{Arch, Error, TensorFile};
-use pickles::{Pickle, legacy, tar, zip};
 use proptest::prelude::*;
 
 /// The golden files, with the names and shapes that their README gives.
 fn fixtures() -> Option<PathBuf> {
-    common::fixtures("pth")
+    crate::common::fixtures("pth")
 }
 
 const TENSORS: [(&str, &[usize]); 7] = [
@@ -310,7 +307,7 @@ fn bombs_are_refused_before_they_take_memory() {
     let ends = Pickle::new().dict(&[("w", Pickle::view("0", length, 0, &[2], &[length - 1]))]);
     assert_says(&refusal(&zip(&ends, &[("0", &zeros)], true)), &["times as large as the file"]);
 
-    let sparse = pickles::sparse_tar("storages", 7 << 30);
+    let sparse = crate::pickles::sparse_tar("storages", 7 << 30);
     assert_says(&refusal(&sparse), &["claims 7516192768 bytes"]);
 
     let mut nested = Pickle::new().integer(1);
@@ -328,7 +325,7 @@ fn bombs_are_refused_before_they_take_memory() {
     assert_says(&refusal(&zip(&long, &[("0", &[1.0])], false)), &["names of its tensors", "times as large"]);
 
     // Text of a pickle takes many times its size in memory, and next to none in a zip.
-    let packed = pickles::zip_of_pickle(&[b"\x80\x02", &b"N".repeat(33 << 20)[..], b"."].concat());
+    let packed = crate::pickles::zip_of_pickle(&[b"\x80\x02", &b"N".repeat(33 << 20)[..], b"."].concat());
     assert!(packed.len() < 100_000, "33 MB packed to {}", packed.len());
     assert_says(&refusal(&packed), &["its pickle has 34603011 bytes"]);
 }

@@ -1,0 +1,10 @@
+//! Kernels against slow `f64` code, and what they promise; all in one program, which is quicker to build.
+
+mod attention;
+mod batch_norm;
+mod common;
+mod conv;
+mod fused_block;
+mod layer_norm;
+mod pool;
+mod promises;
