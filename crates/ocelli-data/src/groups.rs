@@ -56,33 +56,73 @@ pub fn by_pattern(items: &Items, pattern: &str) -> Result<Vec<Option<String>>, D
     }
 }
 
-/// Images whose names say that they are others changed: augmented before the split.
+/// Images whose names say that they belong together: others changed, as augmented before the split, or of one shot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedImages {
-    /// What the images have in common that are one changed; `None` for one without others.
+    /// What the images have in common that belong together; `None` for one without others.
     pub groups: Vec<Option<String>>,
     /// The pattern of groups that keeps them together.
     pub pattern: &'static str,
-    /// One of them, and what it is of.
+    /// Two that belong together.
     pub example: (String, String),
 }
 
 /// Roboflow's: `cat_jpg.rf.HASH.jpg`.
 const ROBOFLOW: &str = r"([^/]+?)(?:\.rf\.[^/]*)?$";
-/// What programs that augment images add to their names: `cat_aug.png`, `cat-flip.png`, `cat_rot90.png`.
-const CHANGED: &str = r"(?i)([^/]+?)(?:[_ -]+(?:aug(?:mented)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|copy)[_-]?[0-9]*)*\.[^/.]+$";
+/// What programs that augment images add to their names: `cat_aug.png`, `cat-flip.png`, `cat_rot90.png`, `aug_cat.png`.
+const CHANGED: &str = r"(?i)(?:^|/)(?:(?:aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|crop(?:ped)?)[_ -]+)?([^/]+?)(?:[_. -]+(?:aug(?:mented)?|(?:(?:horizontal|vertical)[_ -]?)?[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|copy)[_-]?[0-9]*)*\.[^/.]+$";
+/// Keras': `cat_0_1234.png` of `cat.png`.
+const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4})?\.[^/.]+$";
+/// The bands and cameras of a drone's shot: `DJI_0001_D.JPG`, `DJI_0001_MS_NIR.TIF`.
+const BANDS: &str = r"(?i)(DJI_[^/]*?[0-9]+)(?:_(?:D|T|W|Z|V|S|MS_[A-Z]+))?\.[^/.]+$";
+/// Tiles of a picture: `slide_x0_y1.png`, `slide_row1_col2.png`, `slide_tile_7.png`.
+const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?c(?:ol)?[0-9]+|(?:tile|patch)[_-]?[0-9]+)\.[^/.]+$";
+/// The two of a pair: `10_left.jpeg`, `10_right.jpeg`.
+const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right)\.[^/.]+$";
+/// What an iPhone has edited: `IMG_E0001.JPG` of `IMG_0001.JPG`.
+const IPHONE: &str = r"(?i)IMG_E?([0-9]+)\.[^/.]+$";
+/// The same image in another format: `1.jpg` and `1.tif`.
+const FORMATS: &str = r"([^/]+?)\.[^/.]+$";
+/// Folders of such images within those of the others: `cat/augmented/1.png` of `cat/1.png`.
+const CHANGED_FOLDERS: [&str; 14] = [
+    "aug",
+    "augmented",
+    "augmentation",
+    "augmentations",
+    "flip",
+    "flipped",
+    "hflip",
+    "vflip",
+    "mirrored",
+    "rotated",
+    "cropped",
+    "crops",
+    "resized",
+    "edited",
+];
 
-/// The images among these whose names say that they are others changed; `None` where there are hardly any.
+/// The images among these whose names say that they belong together; `None` where there are hardly any.
 pub fn changed_images_of(items: &Items) -> Option<ChangedImages> {
-    let by_roboflow = changed_by(items, ROBOFLOW, |name, _| name.contains(".rf."));
-    by_roboflow.or_else(|| {
-        changed_by(items, CHANGED, |name, stem| name.rsplit_once('.').is_some_and(|(all, _)| all != stem))
-    })
+    let by_roboflow = changed_by(items, ROBOFLOW, false, |name, _| name.contains(".rf."));
+    let is_longer = |name: &str, stem: &str| name.rsplit_once('.').is_some_and(|(all, _)| all != stem);
+    by_roboflow
+        .or_else(|| changed_by(items, CHANGED, false, is_longer))
+        // Two numbers may be anything where the image itself is not there.
+        .or_else(|| changed_by(items, KERAS, true, is_longer))
+        .or_else(|| changed_by(items, BANDS, false, is_longer))
+        .or_else(|| changed_by(items, TILES, false, |_, _| true))
+        .or_else(|| changed_by(items, SIDES, false, |_, _| true))
+        .or_else(|| changed_by(items, IPHONE, true, |name, _| name.to_lowercase().starts_with("img_e")))
+        .or_else(|| {
+            let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
+            changed_by(items, FORMATS, true, |name, _| !is_jpeg(&name.to_lowercase()))
+        })
 }
 
 fn changed_by(
     items: &Items,
     pattern: &'static str,
+    needs_original: bool,
     is_changed: impl Fn(&str, &str) -> bool,
 ) -> Option<ChangedImages> {
     let regex = Regex::new(pattern).expect("a valid pattern");
@@ -91,38 +131,37 @@ fn changed_by(
         let stem = regex.captures(name)?.get(1)?.as_str();
         // Of a folder: in another there are other images of the same names.
         let folder = id.rsplit_once('/').map_or("", |(folder, _)| folder);
-        Some((format!("{folder}/{stem}"), is_changed(name, stem)))
+        let (around, own) = folder.rsplit_once('/').unwrap_or(("", folder));
+        let of_changed = CHANGED_FOLDERS.contains(&own.to_lowercase().as_str());
+        let folder = if of_changed { around } else { folder };
+        Some((format!("{folder}/{stem}"), of_changed || is_changed(name, stem)))
     };
     let found: Vec<Option<(String, bool)>> = items.items.iter().map(|item| key(&item.id)).collect();
-    let mut groups: HashMap<&str, (usize, Option<usize>, usize)> = HashMap::new();
-    for (index, (key, is_changed)) in
-        found.iter().enumerate().filter_map(|(index, key)| Some((index, key.as_ref()?)))
-    {
-        let (count, changed, first) = groups.entry(key).or_insert((0, None, index));
-        *count += 1;
-        match is_changed {
-            true if changed.is_none() && index != *first => *changed = Some(index),
-            true => {}
-            false => *first = index,
+    // Of each: the first image that is changed, and the first that is not.
+    let mut of_key: HashMap<&str, [Vec<usize>; 2]> = HashMap::new();
+    for (index, key) in found.iter().enumerate() {
+        if let Some((key, is_changed)) = key {
+            of_key.entry(key).or_default()[usize::from(!is_changed)].push(index);
         }
     }
-    let is_group =
-        |key: &str| groups.get(key).is_some_and(|(count, changed, _)| *count > 1 && changed.is_some());
-    let mut changed: Vec<(usize, usize)> = groups
+    let is_group = |images: &[Vec<usize>; 2]| {
+        let [changed, original] = images;
+        !changed.is_empty() && changed.len() + original.len() > 1 && !(needs_original && original.is_empty())
+    };
+    let mut changed: Vec<(usize, usize)> = of_key
         .values()
-        .filter(|(count, ..)| *count > 1)
-        .filter_map(|(_, changed, first)| {
-            Some((*changed.as_ref()?, *first)).filter(|(one, other)| one != other)
-        })
+        .filter(|images| is_group(images))
+        .filter_map(|[changed, original]| Some((*changed.first()?, *original.first().or(changed.get(1))?)))
         .collect();
     changed.sort_unstable();
     // A few names may be so by chance.
     const FEWEST: usize = 3;
     let &(one, other) = changed.first().filter(|_| changed.len() >= FEWEST)?;
     let name = |index: usize| items[index].id.clone();
+    let in_group = |key: &str| of_key.get(key).is_some_and(is_group);
     let groups = found
         .iter()
-        .map(|key| key.as_ref().map(|(key, _)| key.clone()).filter(|key| is_group(key)))
+        .map(|key| key.as_ref().map(|(key, _)| key.clone()).filter(|key| in_group(key)))
         .collect();
     Some(ChangedImages { groups, pattern, example: (name(one), name(other)) })
 }

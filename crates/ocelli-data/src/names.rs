@@ -85,7 +85,8 @@ pub(crate) fn look_of(name: &str) -> String {
 /// The same for all names that people may take for one: `Golden_Retriever`, `golden retriever`; `E. coli`, `E.coli`.
 pub(crate) fn loose_look(name: &str) -> String {
     let letters: Vec<char> = look_of(name).to_lowercase().chars().map(latin).collect();
-    let is_gap = |letter: &char| matches!(letter, ' ' | '_' | '-' | '.' | ',' | '!' | '\'' | '’');
+    let is_gap =
+        |letter: &char| matches!(letter, ' ' | '_' | '-' | '.' | ',' | '!' | '?' | '(' | ')' | '\'' | '’');
     let mut look = String::new();
     for (at, letter) in letters.iter().enumerate() {
         let before = letters[..at].iter().rev().find(|letter| !is_gap(letter));

@@ -864,7 +864,9 @@ fn task_name(task: Task) -> &'static str {
 fn of_one_task(model: Task) -> &'static str {
     match model {
         Task::SingleLabel => "remove images without exactly one label, or use a multi-label model",
-        Task::MultiLabel => "read the table of labels with `task` multi-label",
+        Task::MultiLabel => {
+            "give a table with all labels of each image, read with `task` multi-label; class folders say one label each"
+        }
     }
 }
 

@@ -243,6 +243,12 @@ impl Masks {
     }
 }
 
+/// Whether a name says that a folder holds photos, and nothing of what they show.
+pub(crate) fn says_photos(name: &str) -> bool {
+    let words = words(name);
+    !words.is_empty() && words.iter().all(|word| PHOTOS.contains(&word.as_str()))
+}
+
 /// Whether a folder's name says that it may hold masks.
 pub(crate) fn is_named(folder: &Path) -> bool {
     let words = words(&file_name(folder));

@@ -30,7 +30,7 @@ impl Role {
 
 /// Common names of the parts of a split. Those that are not certain have other meanings as well, and count
 /// only beside a folder for training.
-const WORDS: [(&str, Role, Sure); 20] = [
+const WORDS: [(&str, Role, Sure); 36] = [
     ("train", Role::Train, true),
     ("training", Role::Train, true),
     ("trainval", Role::Train, true),
@@ -53,6 +53,22 @@ const WORDS: [(&str, Role, Sure); 20] = [
     // FER2013's, whose public test images its contest was tuned on.
     ("publictest", Role::Valid, true),
     ("privatetest", Role::Test, true),
+    ("trainingsdaten", Role::Train, true),
+    ("validierungsdaten", Role::Valid, true),
+    ("validierung", Role::Valid, true),
+    ("testdaten", Role::Test, true),
+    ("entrainement", Role::Train, true),
+    ("entraînement", Role::Train, true),
+    ("entrenamiento", Role::Train, true),
+    ("validacion", Role::Valid, true),
+    ("validación", Role::Valid, true),
+    ("prueba", Role::Test, false),
+    ("treinamento", Role::Train, true),
+    ("treino", Role::Train, false),
+    ("validacao", Role::Valid, true),
+    ("validação", Role::Valid, true),
+    ("teste", Role::Test, false),
+    ("addestramento", Role::Train, true),
 ];
 type Sure = bool;
 

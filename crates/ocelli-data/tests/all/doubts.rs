@@ -735,8 +735,15 @@ fn test_images_whose_labels_are_no_classes_are_named() {
 #[test]
 fn columns_that_are_hardly_labels_are_warned_of() {
     let label = |row: usize| ["one", "two"][row % 2].to_owned();
-    for column in ["date", "width", "license", "photographer", "MD5", "Comment"] {
-        let (root, text) = table_of(12, &format!("file,{column}"), label);
+    for (column, values) in [
+        ("date", ["2024-01-01", "2024-01-02"]),
+        ("width", ["640", "800"]),
+        ("license", ["CC0", "CC-BY"]),
+        ("photographer", ["Anna", "Ben"]),
+        ("MD5", ["aa", "bb"]),
+        ("Comment", ["good", "bad"]),
+    ] {
+        let (root, text) = table_of(12, &format!("file,{column}"), |row| values[row % 2].to_owned());
         let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
         noticed(&data, &["warning: the labels of labels.csv are in the column", "says something else"]);
     }
@@ -848,5 +855,423 @@ fn lists_of_what_is_held_out_give_the_split() {
             read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
         let split = read.labelled.dataset.split.map(|split| (split.train.len(), split.test.len()));
         assert_eq!(split, Some((16, 4)), "{train}");
+    }
+}
+
+#[test]
+fn a_header_that_lacks_the_last_name_names_the_first_columns() {
+    let place = |first: &dyn Fn(usize) -> String| {
+        let photos: Vec<String> = (0..12).map(|n| format!("{n:03}.png")).collect();
+        (place(&photos), (0..12).map(first).collect::<String>())
+    };
+    let label = |n: usize| ["a", "b"][n % 2];
+    let remark = |n: usize| ["x", "y", "z"][n % 3];
+    for (header, row) in [
+        (
+            "file,label",
+            &(|n: usize| format!("{n:03}.png,{},{}\n", label(n), remark(n))) as &dyn Fn(usize) -> String,
+        ),
+        ("id,file,label", &|n| format!("{n},{n:03}.png,{},{}\n", label(n), remark(n))),
+        ("id,label", &|n| format!("{n:03},{},{}\n", label(n), remark(n))),
+        ("file,label", &|n| format!("{n:03}.png,{},\n", label(n))),
+        // As R writes it: the first column has no name.
+        ("file,label", &|n| format!("{},{n:03}.png,{}\n", n + 1, label(n))),
+        ("label,note", &|n| format!("{n:03}.png,{},{}\n", label(n), remark(n))),
+    ] {
+        let (root, rows) = place(row);
+        let data =
+            read_table(root.path(), &format!("{header}\n{rows}"), &TableOptions::default()).unwrap().dataset;
+        assert_eq!(
+            (data.items.classes.names().join(","), data.items.len()),
+            ("a,b".to_owned(), 12),
+            "{rows}"
+        );
+    }
+}
+
+#[test]
+fn merged_cells_are_not_rows_without_a_label() {
+    let merged = |block: usize| {
+        move |row: usize| if row.is_multiple_of(block) { ["a", "b"][row / block % 2] } else { "" }
+    };
+    for block in [2, 3, 20] {
+        let (root, text) = table_of(40, "file,label", |row| merged(block)(row).to_owned());
+        refused(
+            read_table(root.path(), &text, &TableOptions::default()),
+            &["row 3", "as merged cells of a spreadsheet", "fill the cells down"],
+        );
+    }
+    // A few without a label are left out, and most with a warning.
+    let (root, text) =
+        table_of(40, "file,label", |row| if row % 20 < 6 { ["a", "b"][row % 2] } else { "" }.to_owned());
+    noticed(
+        &read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset,
+        &["warning: 28 of 40 rows of labels.csv have no label"],
+    );
+    let (root, text) =
+        table_of(40, "file,label,patient", |row| format!("{},{}", ["a", "b"][row % 2], merged(4)(row)));
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    noticed(&data, &["warning: the column \"patient\"", "in the first row of each block only"]);
+    let by_patient =
+        TableOptions { group_column: Some(Column::Name("patient".to_owned())), ..TableOptions::default() };
+    refused(read_table(root.path(), &text, &by_patient), &["has groups in 10 of 40 rows", "merged cells"]);
+}
+
+#[test]
+fn folders_of_unsorted_photos_and_other_versions_are_warned_of() {
+    let read = |classes: &[&str]| {
+        let photos: Vec<String> = classes.iter().map(|class| format!("{class}/1.png")).collect();
+        folder::read(place(&photos).path()).unwrap()
+    };
+    for name in ["no_label", "Unlabeled", "to sort", "New folder (2)", "Neuer Ordner", "Duplicates"] {
+        noticed(
+            &read(&["cat", "dog", name]),
+            &[&format!("warning: \"{name}\" is called as a folder of photos without")],
+        );
+    }
+    for names in [
+        &["cat", "cat_augmented", "dog", "dog_augmented"][..],
+        &["cat", "cat (Kopie)", "dog"],
+        &["cat", "aug_cat", "dog"],
+        &["cat", "cat-old", "dog"],
+    ] {
+        noticed(&read(names), &["warning: the classes", "named as copies or other versions of a folder"]);
+    }
+    let data = read(&["apple_fresh", "apple_rotten", "new york", "york minster", "test strip", "strip"]);
+    assert!(!data.notices.iter().any(|notice| notice.contains("no_label")), "{:?}", data.notices);
+    let data = read(&["apple", "apple_rotten", "no_mask", "mask"]);
+    assert!(!data.notices.iter().any(|notice| notice.contains("warning")), "{:?}", data.notices);
+}
+
+#[test]
+fn augmented_images_are_known_by_names_and_folders() {
+    let of = |changed: &dyn Fn(usize) -> String| {
+        let photos = (0..4).flat_map(|n| [format!("cat/IMG_{n}.png"), changed(n)]).collect::<Vec<_>>();
+        let photos: Vec<String> = photos.into_iter().chain(["dog/1.png".to_owned()]).collect();
+        ocelli_data::groups::changed_images_of(&folder::read(place(&photos).path()).unwrap().items)
+    };
+    let names: [&dyn Fn(usize) -> String; 8] = [
+        &|n| format!("cat/aug_IMG_{n}.png"),
+        &|n| format!("cat/IMG_{n} flipped.png"),
+        &|n| format!("cat/IMG_{n}-edited.png"),
+        &|n| format!("cat/IMG_{n}_horizontal_flip.png"),
+        &|n| format!("cat/IMG_{n}_0_{}.png", 1234 + n),
+        &|n| format!("cat/IMG_{n}.aug1.png"),
+        &|n| format!("cat/augmented/IMG_{n}.png"),
+        &|n| format!("cat/IMG_{n}_mirrored.png"),
+    ];
+    for changed in names {
+        let found = of(changed).unwrap_or_else(|| panic!("{}", changed(0)));
+        assert_eq!(found.groups.iter().flatten().count(), 8, "{}", changed(0));
+        assert_eq!(found.example, (changed(0), "cat/IMG_0.png".to_owned()));
+        let pattern = regex::Regex::new(found.pattern).unwrap();
+        let stem = |id: &str| pattern.captures(id.rsplit('/').next().unwrap()).unwrap()[1].to_owned();
+        assert_eq!(stem(&changed(3)), stem("cat/IMG_3.png"), "{}", found.pattern);
+    }
+    for other in
+        [&|n: usize| format!("cat/IMG_{}_{n}_12.png", n + 4) as String, &|n| format!("cat/night/{n}.png")]
+            as [&dyn Fn(usize) -> String; 2]
+    {
+        assert_eq!(of(other), None, "{}", other(0));
+    }
+}
+
+#[test]
+fn classes_may_be_innermost_below_lines_and_days() {
+    let read = |folders: &[&str]| {
+        let photos: Vec<String> =
+            folders.iter().flat_map(|folder| (0..2).map(move |n| format!("{folder}/{n}.png"))).collect();
+        folder::read(place(&photos).path())
+    };
+    for folders in [
+        &[
+            "Line1/2024-01-01/OK",
+            "Line1/2024-01-01/NG",
+            "Line1/2024-01-02/OK",
+            "Line2/2024-01-01/OK",
+            "Line2/2024-01-01/NG",
+        ][..],
+        &["anna/scan1/yes", "anna/scan1/no", "bob/scan1/yes", "carl/scan1/no"],
+        &["patient01/benign", "patient02/malignant", "patient03/benign", "patient04/benign"],
+        &["anna/yes", "bob/no", "carl/yes"],
+    ] {
+        refused(
+            read(folders).map(|data| data.items.classes),
+            &["come again in others of them", "which of both"],
+        );
+    }
+    for folders in [
+        &["cat/site 1/2019", "cat/site 2/2020", "dog/site 3/2019", "dog/site 4/2020"][..],
+        &["cat/indoor/images", "dog/indoor/images", "cat/outdoor/images", "cow/outdoor/images"],
+        &["cat/images", "dog/images", "cow/photos"],
+        &["cat/indoor", "dog/outdoor"],
+        &["cat/kittens", "dog/puppies", "cow/calves"],
+    ] {
+        assert!(read(folders).is_ok_and(|data| data.items.classes.index("cat").is_some()), "{folders:?}");
+    }
+}
+
+#[test]
+fn rows_that_are_marked_as_out_are_named() {
+    for (column, values) in
+        [("exclude", ["x", ""]), ("deleted", ["0", "1"]), ("Status", ["approved", "rejected"])]
+    {
+        let (root, text) =
+            table_of(12, &format!("file,label,{column}"), |row| format!("{},{}", row % 3, values[row % 2]));
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        noticed(&data, &[&format!("warning: the column \"{column}\" of labels.csv is not read: rows with")]);
+    }
+    let (root, text) = table_of(12, "file,age", |row| (20 + row % 5).to_string());
+    noticed(
+        &read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset,
+        &["warning", "\"age\"", "says something else"],
+    );
+    // Words may be classes, whatever the column is called.
+    let (root, text) = table_of(12, "file,time", |row| ["day", "night"][row % 2].to_owned());
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert!(!data.notices.iter().any(|notice| notice.contains("warning")), "{:?}", data.notices);
+}
+
+#[test]
+fn predictions_as_json_are_no_labels() {
+    let (root, _) = table_of(4, "", |_| String::new());
+    let line = |n: usize| {
+        format!(
+            "{{\"path\":\"{n:03}.png\",\"class\":\"{}\",\"probability\":0.9,\"probabilities\":{{\"a\":0.9,\"b\":0.1}}}}\n",
+            ["a", "b"][n % 2]
+        )
+    };
+    write(root.path(), "pp.jsonl", (0..4).map(line).collect::<String>());
+    refused(
+        table::read(root.path().join("pp.jsonl"), &TableOptions::default()),
+        &["has the columns of predictions"],
+    );
+    write(root.path(), "pp.csv", "path,class,probability\n000.png,a,0.9\n001.png,b,0.8\n002.png,a,0.7\n");
+    refused(
+        table::read(root.path().join("pp.csv"), &TableOptions::default()),
+        &["has the columns of predictions"],
+    );
+}
+
+#[test]
+fn pairs_bands_and_tiles_belong_together() {
+    let of = |names: &dyn Fn(usize) -> [String; 2]| {
+        let photos: Vec<String> = (0..4).flat_map(names).map(|name| format!("cat/{name}")).collect();
+        let photos: Vec<String> = photos.into_iter().chain(["dog/1.png".to_owned()]).collect();
+        ocelli_data::groups::changed_images_of(&folder::read(place(&photos).path()).unwrap().items)
+    };
+    let together: [&dyn Fn(usize) -> [String; 2]; 5] = [
+        &|n| [format!("DJI_000{n}_D.png"), format!("DJI_000{n}_MS_NIR.png")],
+        &|n| [format!("slide{n}_x0_y0.png"), format!("slide{n}_x1_y0.png")],
+        &|n| [format!("{n}_left.png"), format!("{n}_right.png")],
+        &|n| [format!("IMG_000{n}.png"), format!("IMG_E000{n}.png")],
+        &|n| [format!("IMG_{n}.JPG"), format!("IMG_{n}.png")],
+    ];
+    for names in together {
+        let found = of(names).unwrap_or_else(|| panic!("{:?}", names(0)));
+        assert_eq!(found.groups.iter().flatten().count(), 8, "{:?}", names(0));
+    }
+    let apart: [&dyn Fn(usize) -> [String; 2]; 2] =
+        [&|n| [format!("IMG_000{n}.png"), format!("IMG_001{n}.png")], &|n| {
+            [format!("DJI_000{n}.png"), format!("DJI_010{n}.png")]
+        }];
+    for names in apart {
+        assert_eq!(of(names), None, "{:?}", names(0));
+    }
+}
+
+#[test]
+fn numbers_that_are_off_by_one_are_warned_of() {
+    let rows = |from: usize| {
+        (from..from + 40).map(|n| format!("{n},{}\n", ["a", "b"][n / 20 % 2])).collect::<String>()
+    };
+    let photos: Vec<String> = (0..40).map(|n| format!("images/{n}.png")).collect();
+    let read = |from: usize| {
+        let root = place(&photos);
+        write(root.path(), "labels.csv", format!("id,label\n{}", rows(from)));
+        table::read(root.path(), &TableOptions::default()).unwrap().dataset
+    };
+    noticed(
+        &read(1),
+        &["warning: the numbers in labels.csv go from 1 to 40, and those of the photos from 0 to 39"],
+    );
+    assert!(!read(0).notices.iter().any(|notice| notice.contains("warning")));
+}
+
+#[test]
+fn the_same_labels_in_two_orders_are_several() {
+    let cells = ["cat,dog", "dog,cat", "bird", "cat"];
+    let (root, text) = table_of(24, "file,label", |row| format!("\"{}\"", cells[row % 4]));
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert_eq!((data.items.task, data.items.classes.len()), (Task::MultiLabel, 3));
+}
+
+#[test]
+fn errors_of_spreadsheets_are_no_classes() {
+    for cell in ["#NV", "#REF!", "#DIV/0!", "(blank)", "k.A."] {
+        let (root, text) = table_of(12, "file,label", |row| ["a", "b", cell][row % 3].to_owned());
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        assert_eq!(data.items.classes.names(), ["a", "b"], "{cell}");
+        noticed(&data, &["4 of 12 rows of labels.csv have no label"]);
+    }
+    let (root, text) = table_of(12, "file,label", |row| ["0", "1", "-1"][row % 3].to_owned());
+    noticed(
+        &read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset,
+        &["warning: \"-1\" is read as a class"],
+    );
+    let (root, text) = table_of(12, "file,label", |row| ["Katze", "Katze?", "Hund"][row % 3].to_owned());
+    noticed(
+        &read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset,
+        &["\"Katze\" and \"Katze?\" differ"],
+    );
+}
+
+#[test]
+fn classes_named_by_two_things_at_once_are_noted() {
+    let read = |classes: &[&str]| {
+        let photos: Vec<String> = classes.iter().map(|class| format!("{class}/1.png")).collect();
+        folder::read(place(&photos).path()).unwrap()
+    };
+    noticed(
+        &read(&["Anna_Apfel", "Anna_Birne", "Ben_Apfel", "Ben_Birne"]),
+        &["named by two things at once (Anna, Ben, each with Apfel, Birne)"],
+    );
+    for names in [
+        &["red_apple", "green_apple", "red_pear"][..],
+        &["level 1", "level 2"],
+        &["a_1", "a_2", "b_1", "b_2"],
+    ] {
+        assert!(!read(names).notices.iter().any(|notice| notice.contains("two things")), "{names:?}");
+    }
+}
+
+#[test]
+fn a_second_table_with_other_labels_or_photos_is_not_passed_over() {
+    let photos: Vec<String> = (0..40).map(|n| format!("images/{n}.png")).collect();
+    let rows = |range: std::ops::Range<usize>, label: &dyn Fn(usize) -> &'static str| {
+        "id,label\n".to_owned() + &range.map(|n| format!("{n},{}\n", label(n))).collect::<String>()
+    };
+    let usual = |n: usize| ["a", "b"][n % 2];
+    let root = place(&photos);
+    write(root.path(), "train.csv", rows(0..20, &usual));
+    write(root.path(), "train_extra.csv", rows(20..40, &usual));
+    let read = |root: &Path| table::read(root, &TableOptions::default());
+    refused(
+        read(root.path()),
+        &["train.csv, and train_extra.csv, which names 20 images that train.csv does not"],
+    );
+    let root = place(&photos);
+    write(root.path(), "labels.csv", rows(0..40, &usual));
+    write(root.path(), "labels_v2.csv", rows(0..40, &|n| if n == 7 { "a" } else { usual(n) }));
+    refused(read(root.path()), &["labels_v2.csv, which says other labels than labels.csv for 1 images"]);
+    // The same once more, or something else, is none of these.
+    write(root.path(), "labels_v2.csv", rows(0..40, &usual));
+    write(root.path(), "boxes.csv", "id,x,y\n0,1,2\n1,2,3\n");
+    assert_eq!(read(root.path()).unwrap().dataset.items.len(), 40);
+}
+
+#[test]
+fn marks_and_words_of_other_languages_say_the_split() {
+    let sides = |header: &str, words: [&str; 3]| {
+        let (root, text) =
+            table_of(30, header, |row| format!("{},{}", ["a", "b"][row % 2], words[row / 2 % 3]));
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        data.split.map(|split| [split.train.len(), split.valid.len(), split.test.len()])
+    };
+    assert_eq!(sides("file,label,test", ["", "", "x"]), Some([20, 0, 10]));
+    assert_eq!(sides("file,label,in_test_set", ["no", "no", "yes"]), Some([20, 0, 10]));
+    for words in [
+        ["Trainingsdaten", "Validierungsdaten", "Testdaten"],
+        ["entraînement", "validation", "test"],
+        ["entrenamiento", "validación", "prueba"],
+    ] {
+        assert_eq!(sides("file,label,teil", words), Some([10, 10, 10]), "{words:?}");
+    }
+    assert_eq!(sides("file,label,invalid", ["", "", "x"]), None);
+}
+
+#[test]
+fn a_split_in_a_table_beside_class_folders_is_followed_or_named() {
+    let photos: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", ["a", "b"][n % 2])).collect();
+    let read = |rows: usize| {
+        let root = place(&photos);
+        let row = |n: usize| {
+            format!(
+                "{},{},{},p{}\n",
+                photos[n],
+                ["m", "f"][n / 2 % 2],
+                if n < 18 { "train" } else { "test" },
+                n / 4
+            )
+        };
+        write(
+            root.path(),
+            "meta.csv",
+            "path,sex,split,patient\n".to_owned() + &(0..rows).map(row).collect::<String>(),
+        );
+        read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap().labelled
+    };
+    let whole = read(24);
+    assert_eq!(
+        whole.dataset.split.as_ref().map(|split| (split.train.len(), split.test.len())),
+        Some((18, 6))
+    );
+    noticed(&whole.dataset, &["the split is that of meta.csv: 18 photos to train on, 6 for testing"]);
+    let part = read(22);
+    assert_eq!(part.dataset.split, None);
+    noticed(
+        &part.dataset,
+        &["warning: meta.csv names 22 of 24 photos", "not used as the split", "`ValidSplit::File`"],
+    );
+}
+
+#[test]
+fn a_photo_on_two_sides_of_a_split_is_warned_of() {
+    let (root, text) = table_of(12, "id,label", |row| ["a", "b"][row % 2].to_owned());
+    let sides: String =
+        (0..12).map(|n| format!("{n:03}.png,{}\n", if n < 9 { "train" } else { "test" })).collect();
+    write(root.path(), "split.csv", format!("name,part\n{sides}003.png,test\n"));
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert_eq!(data.split, None);
+    noticed(&data, &["warning: split.csv names 003.png for two sides of the split"]);
+}
+
+#[test]
+fn a_table_of_the_classes_does_not_hide_those_of_the_photos() {
+    let photos = |folder: [&str; 2]| -> Vec<String> {
+        (0..20)
+            .map(|n| format!("{}/{n}.png", folder[0]))
+            .chain((0..6).map(|n| format!("{}/t{n}.png", folder[1])))
+            .collect()
+    };
+    let train: String = (0..20).map(|n| format!("{n},{}\n", ["a", "b"][n % 2])).collect();
+    let test: String = (0..6).map(|n| format!("t{n},{}\n", ["a", "b"][n % 2])).collect();
+    for (folders, name) in [(["train", "test"], "metadata.csv"), (["images", "images"], "labels.csv")] {
+        let root = place(&photos(folders));
+        write(root.path(), "train.csv", format!("id,label\n{train}"));
+        write(root.path(), "test.csv", format!("id,label\n{test}"));
+        write(root.path(), name, "label,name\na,Ant\nb,Bee\n");
+        let read =
+            read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+        let split = read.labelled.dataset.split.map(|split| (split.train.len(), split.test.len()));
+        assert_eq!((read.by_table, split), (true, Some((20, 6))), "{name}");
+    }
+}
+
+#[test]
+fn archives_and_joined_labels_are_named() {
+    let root = place(&["a/1.png", "b/1.png"].map(str::to_owned));
+    for name in ["c.zip", "a/rest.7z", "d.lnk"] {
+        write(root.path(), name, b"PK");
+    }
+    noticed(
+        &folder::read(root.path()).unwrap(),
+        &["archives and shortcuts", "not read: 3, the first is a/rest.7z"],
+    );
+    for word in ["and", "und", "&"] {
+        let cells = [format!("cat {word} dog"), "cat".to_owned(), "dog".to_owned()];
+        let (root, text) = table_of(24, "file,label", |row| cells[row % 3].clone());
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        noticed(&data, &[&format!("if \"{word}\" stands between labels")]);
     }
 }

@@ -198,14 +198,14 @@ fn the_split_of_a_table_that_says_the_classes_of_the_folders_is_followed() {
     assert_eq!((split.train.len(), split.test.len()), (14, 6));
     assert_eq!(data.items.classes.names(), ["a", "b"]);
     crate::common::noticed(&data, &["labels.csv", "the same classes as the folders"]);
-    // With other names for the classes the folders' stay, and the split is said to be unused.
+    // With other names for the classes the folders' stay, and the split is followed all the same.
     write(root.path(), "labels.csv", table(&|class| format!("class {class}")));
     let data = read();
-    assert_eq!(
-        (data.split.is_none(), data.items.classes.names()),
-        (true, &["a".to_owned(), "b".to_owned()][..])
-    );
-    crate::common::noticed(&data, &["warning: labels.csv", "gives a split, which is not used"]);
+    let split = data.split.as_ref().expect("the table's split");
+    assert_eq!((split.train.len(), split.test.len()), (14, 6));
+    assert_eq!(data.items.classes.names(), ["a", "b"]);
+    crate::common::noticed(&data, &["the split is that of labels.csv"]);
+    assert!(!data.notices.iter().any(|notice| notice.contains("not read")), "{:?}", data.notices);
     // Folds are no labels.
     let folds: String = (0..10)
         .flat_map(|number| ["a", "b"].map(|class| format!("{class}/{number}.png,{}\n", number % 5)))

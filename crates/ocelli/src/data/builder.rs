@@ -254,10 +254,12 @@ impl ImageDataBuilder {
         self.read_with(&mut |root| self.folder_options().read(root))
     }
 
-    /// The ids of all images that are there now; nothing is decoded or hashed.
-    pub(crate) fn ids(&self) -> Result<BTreeSet<String>> {
+    /// The ids of all images that are there now, and of those that are test images; nothing is decoded or hashed.
+    pub(crate) fn ids(&self) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
         let (labelled, _) = self.allowing_missing().read()?;
-        Ok(labelled.dataset.items.items.into_iter().map(|item| item.id).collect())
+        let Dataset { items, split, .. } = labelled.dataset;
+        let tested = split.iter().flat_map(|split| &split.test).map(|&item| items[item].id.clone()).collect();
+        Ok((items.items.into_iter().map(|item| item.id).collect(), tested))
     }
 
     /// What counts as a photo in class folders.
@@ -365,11 +367,6 @@ impl ImageDataBuilder {
             options.allow_missing = true;
         }
         same
-    }
-
-    /// Whether images are drawn for validation one by one.
-    pub(super) fn holds_out_by_image(&self, origin: &str) -> bool {
-        [DRAWN, ONE_FOLD, BY_FOLDS].contains(&origin)
     }
 
     /// A classifier needs at least two classes.

@@ -21,8 +21,17 @@ pub(super) fn contradictions(
     let mut groups: Vec<Vec<usize>> = by_digest.into_values().filter(differ).collect();
     groups.sort_unstable();
     let named = groups.iter().take(3).map(|group| {
-        let names: Vec<&str> = group.iter().take(4).map(|&item| items[item].id.as_str()).collect();
-        names.join(" = ")
+        // One of each label.
+        let mut shown: Vec<usize> = Vec::new();
+        for &item in group {
+            if shown.iter().all(|&other| items[other].target != items[item].target) {
+                shown.push(item);
+            }
+        }
+        let names: Vec<&str> = shown.iter().take(4).map(|&item| items[item].id.as_str()).collect();
+        let files =
+            if group.len() > names.len() { format!(" ({} files)", group.len()) } else { String::new() };
+        names.join(" = ") + &files
     });
     let named = named.collect::<Vec<_>>().join(", ");
     let more = if groups.len() > 3 { ", …" } else { "" };
@@ -252,8 +261,13 @@ const OF_ONE: std::ops::RangeInclusive<usize> = 2..=100;
 /// A warning where all images of class folders lie in many folders within them, and images of one such folder in several
 /// parts of the split.
 pub(super) fn inner_folders(items: &Items, split: &Split) -> Option<String> {
+    // The innermost folder, or the one around it: `cats/clip 1/frames`.
+    [1, 2].into_iter().find_map(|level| inner_folders_at(level, items, split))
+}
+
+fn inner_folders_at(level: usize, items: &Items, split: &Split) -> Option<String> {
     let inner = |id: &str| {
-        let mut parts = id.rsplit('/').skip(1);
+        let mut parts = id.rsplit('/').skip(level);
         let (folder, class) = (parts.next()?, parts.next()?);
         (items.classes.index(class).is_some() || parts.next().is_some()).then(|| folder.to_owned())
     };
@@ -261,30 +275,56 @@ pub(super) fn inner_folders(items: &Items, split: &Split) -> Option<String> {
     let groups: Option<Vec<Option<String>>> =
         items.items.iter().map(|item| inner(&item.id).filter(|name| !is_class(name)).map(Some)).collect();
     let groups = groups?;
-    let all = groups.iter().flatten().collect::<HashSet<_>>().len();
-    let is_many = all >= 3 * items.classes.len() && OF_ONE.contains(&(items.len() / all.max(1)));
+    let names: HashSet<&String> = groups.iter().flatten().collect();
+    let all = names.len();
+    // Of few, their names must say it.
+    let enough = all >= 3 * items.classes.len() || all > 1 && names.iter().all(|name| is_of_one(name));
+    let is_many = enough && OF_ONE.contains(&(items.len() / all.max(1)));
     let shared = split.shared_groups(&groups);
     let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
     is_many.then(|| {
         format!(
             "warning: all images lie in folders within those of their classes, and {} of these {} have images in several parts \
              of the split, such as {first}; where such a folder is of one patient, animal or video, metrics are too good (to \
-             keep them together: `group_pattern` '/([^/]+)/[^/]+$')",
+             keep them together: `group_pattern` '/([^/]+){}/[^/]+$')",
             text::count(shared.len()),
-            text::count(all)
+            text::count(all),
+            "/[^/]+".repeat(level - 1)
         )
     })
 }
 
-/// A warning where names say that images are others changed, as augmented before the split, and some are in another part
+/// Whether a folder is called as one of a single patient, animal or video.
+fn is_of_one(name: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "patient",
+        "subject",
+        "case",
+        "person",
+        "participant",
+        "animal",
+        "video",
+        "clip",
+        "seq",
+        "sequence",
+        "session",
+        "scan",
+        "specimen",
+        "donor",
+    ];
+    let word: String = name.chars().take_while(|letter| letter.is_alphabetic()).collect();
+    WORDS.contains(&word.to_lowercase().as_str())
+}
+
+/// A warning where names say that images belong together, as those augmented before the split, and some are in another part
 /// of the split than those.
 pub(super) fn changed_images(items: &Items, split: &Split) -> Option<String> {
     let ChangedImages { groups, pattern, example: (changed, of) } = changed_images_of(items)?;
     let shared = split.shared_groups(&groups);
     (!shared.is_empty()).then(|| {
         format!(
-            "warning: the names say that images are others changed, as {changed} of {of}, and {} of them have others in \
-             another part of the split, so that metrics are too good (to keep them together: `group_pattern` '{pattern}')",
+            "warning: the names say that images belong together, as {changed} and {of}, and {} of these groups are in several \
+             parts of the split, so that metrics are too good (to keep them together: `group_pattern` '{pattern}')",
             text::count(shared.len())
         )
     })
@@ -301,4 +341,60 @@ pub(super) fn in_no_part(items: &Items, split: &Split) -> Option<String> {
             text::count(items.len())
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use ocelli_data::{Classes, Item};
+
+    use super::*;
+
+    fn items(ids: &[String]) -> Items {
+        let classes = Classes::new(["a", "b"]);
+        let class = |id: &str| usize::from(id.split('/').any(|part| part == "b"));
+        let item =
+            |id: &String| Item { id: id.clone(), path: PathBuf::from(id), target: Target::Class(class(id)) };
+        Items {
+            root: PathBuf::new(),
+            task: Task::SingleLabel,
+            classes,
+            items: ids.iter().map(item).collect(),
+        }
+    }
+
+    /// Every second image is held out.
+    fn halved(items: &Items) -> Split {
+        let (train, valid) = (0..items.len()).partition(|item| item % 2 == 0);
+        Split { train, valid, test: Vec::new() }
+    }
+
+    #[test]
+    fn folders_of_one_patient_are_known_at_two_levels_and_by_their_names() {
+        let of = |folder: &dyn Fn(usize) -> String| {
+            let ids: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", folder(n))).collect();
+            let items = items(&ids);
+            inner_folders(&items, &halved(&items))
+        };
+        let side = |n: usize| ["a", "b"][n / 12];
+        let warned = of(&|n| format!("{}/p{}", side(n), n / 3)).unwrap();
+        assert!(warned.contains("/([^/]+)/[^/]+$'"), "{warned}");
+        let warned = of(&|n| format!("{}/clip{}/frames", side(n), n / 3)).unwrap();
+        assert!(warned.contains("such as clip0") && warned.contains("/([^/]+)/[^/]+/[^/]+$'"), "{warned}");
+        // Of few folders only the names tell.
+        assert!(of(&|n| format!("{}/video_{}", side(n), n / 6)).is_some());
+        assert_eq!(of(&|n| format!("{}/spring{}", side(n), n / 6)), None);
+        assert!(of(&|n| format!("{}/{}/Patient_{}", ["train", "val"][n % 2], side(n), n / 3)).is_some());
+    }
+
+    #[test]
+    fn contradictions_show_a_file_of_each_label() {
+        let ids = ["a/1.png", "a/2.png", "b/1.png", "b/2.png"].map(str::to_owned);
+        let items = items(&ids);
+        let said = contradictions(&items, &[[0; 32]; 4], 0..4).unwrap();
+        assert!(said.ends_with("a/1.png = b/1.png (4 files)"), "{said}");
+        let said = contradictions(&items, &[[0; 32], [1; 32], [0; 32], [2; 32]], 0..4).unwrap();
+        assert!(said.ends_with("a/1.png = b/1.png"), "{said}");
+    }
 }

@@ -140,13 +140,14 @@ impl<B: Backbone> Run<B> {
         let Some(began) = self.run.folds()?.filter(|_| self.is_resumed) else { return Ok(drawn) };
         let data = self.learner.data();
         let here: BTreeSet<&str> = data.items().items.iter().map(|item| item.id.as_str()).collect();
-        let there = self.settings.image_data(env.threads).ids()?;
+        let (there, tested_there) = self.settings.image_data(env.threads).ids()?;
         let is_same = began.keys().map(String::as_str).eq(here.iter().copied());
+        let tested: BTreeSet<&str> =
+            data.split().test.iter().map(|&item| data.items()[item].id.as_str()).collect();
+        let is_same = is_same && tested_there.iter().map(String::as_str).eq(tested.iter().copied());
         if is_same && began.keys().eq(there.iter()) {
             return Ok(drawn);
         }
-        let tested: BTreeSet<&str> =
-            data.split().test.iter().map(|&item| data.items()[item].id.as_str()).collect();
         let side = |id: &str| match began.get(id) {
             // What is no part of the run is neither trained on nor predicted, as a test image.
             _ if tested.contains(id) || !here.contains(id) => "test",

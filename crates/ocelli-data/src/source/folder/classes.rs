@@ -104,8 +104,8 @@ impl Reader<'_> {
         let classes: Vec<&str> = folders.iter().map(|folder| folder.class.as_str()).collect();
         self.notices.extend(copies(&classes).map(|copies| {
             format!(
-                "warning: the classes {} are named as copies of a folder, or parts of a download, are; if they are one, put \
-                 their images together",
+                "warning: the classes {} are named as copies or other versions of a folder, or parts of a download, are; if \
+                 they are one, put their images together",
                 copies.join(", ")
             )
         }));
@@ -338,6 +338,36 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
     const COPIES: [&str; 8] =
         [" - copy", " copy", " - kopie", " kopie", " - copie", " - copia", " copie", " copia"];
     const OF: [&str; 4] = ["copy of ", "kopie von ", "copie de ", "copia di "];
+    const VERSIONS: [&str; 28] = [
+        "copy",
+        "kopie",
+        "copie",
+        "copia",
+        "aug",
+        "augmented",
+        "augmentation",
+        "flip",
+        "flipped",
+        "mirrored",
+        "rotated",
+        "resized",
+        "scaled",
+        "cropped",
+        "crop",
+        "crops",
+        "old",
+        "new",
+        "backup",
+        "original",
+        "originals",
+        "orig",
+        "test",
+        "train",
+        "valid",
+        "val",
+        "validation",
+        "small",
+    ];
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let mut base = name.trim();
     loop {
@@ -371,6 +401,22 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
         }
         if let Some((rest, number)) = base.rsplit_once(' ')
             && digits(number)
+            && classes.contains(&rest)
+        {
+            base = rest;
+        }
+        // Another version of a class that is there, too: `cats_augmented`, `cats (copy)`, `aug_cats`.
+        let is_version =
+            |word: &str| VERSIONS.contains(&word.trim_matches(['(', ')']).to_lowercase().as_str());
+        let marks = [' ', '_', '-'];
+        if let Some((rest, word)) = base.rsplit_once(marks)
+            && is_version(word)
+            && classes.contains(&rest)
+        {
+            base = rest;
+        }
+        if let Some((word, rest)) = base.split_once(marks)
+            && is_version(word)
             && classes.contains(&rest)
         {
             base = rest;

@@ -18,6 +18,8 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
     let beside: BTreeSet<&Path> = items.items.iter().filter_map(|item| item.path.parent()).collect();
     let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut found: Vec<String> = albums(items.classes.names()).into_iter().collect();
+    found.extend(unsorted(items.classes.names()));
+    found.extend(two_at_once(items.classes.names()));
     // A link to a folder on a drive that is not there.
     let is_class = |skipped: &&Skipped| {
         let parent = skipped.path.parent();
@@ -39,6 +41,9 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
             beside.contains(parent) || parent.parent().is_some_and(|parent| above.contains(parent))
         })
     };
+    found.extend(packed(items, skipped, &|skipped| {
+        is_in_class(&skipped) || skipped.path.parent().is_some_and(|parent| above.contains(parent))
+    }));
     for (endings, kind, advice) in MAY_HOLD_IMAGES {
         let is_one = |skipped: &&Skipped| {
             let ending = skipped.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -54,6 +59,23 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
         ));
     }
     found
+}
+
+/// The notice that archives and shortcuts lie in or beside class folders.
+fn packed(items: &Items, skipped: &[Skipped], is_beside: &dyn Fn(&Skipped) -> bool) -> Option<String> {
+    const ENDINGS: [&str; 11] = ["zip", "rar", "7z", "tar", "tgz", "gz", "xz", "bz2", "zst", "lnk", "dvc"];
+    let is_one = |skipped: &&Skipped| {
+        let ending = skipped.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        ENDINGS.contains(&ending.as_str()) && is_beside(skipped)
+    };
+    let files: Vec<&Skipped> = skipped.iter().filter(is_one).collect();
+    let first = files.first()?;
+    Some(format!(
+        "archives and shortcuts in or beside the class folders are not read: {}, the first is {}; where they hold images of a \
+         class, put these into its folder",
+        count(files.len()),
+        crate::source::id_of(&items.root, &first.path)
+    ))
 }
 
 /// Files that may hold images, and in class folders may be meant as such: their endings, what they are called, and what
@@ -106,6 +128,91 @@ fn tables_inside(items: &Items, skipped: &[Skipped], class_folders: &BTreeSet<&P
              that (`from_csv`)",
             count(with_table.len()),
             crate::source::id_of(&items.root, &with_table[0].path)
+        )
+    })
+}
+
+/// The notice that classes are named by two things at once, each with each: `Anna_apple`, `Anna_pear`, `Ben_apple`,
+/// `Ben_pear`.
+fn two_at_once(classes: &[String]) -> Option<String> {
+    let halves = |class: &'_ String| -> Option<(String, String)> {
+        let mut words = class.split([' ', '_', '-']).filter(|word| !word.is_empty());
+        match (words.next(), words.next(), words.next()) {
+            (Some(first), Some(second), None) => Some((first.to_owned(), second.to_owned())),
+            _ => None,
+        }
+    };
+    let pairs: Vec<(String, String)> = classes.iter().map(halves).collect::<Option<_>>()?;
+    let firsts: BTreeSet<&String> = pairs.iter().map(|(first, _)| first).collect();
+    let seconds: BTreeSet<&String> = pairs.iter().map(|(_, second)| second).collect();
+    let is_word = |words: &BTreeSet<&String>| words.iter().all(|word| word.chars().any(char::is_alphabetic));
+    let complete = firsts.len() > 1 && seconds.len() > 1 && firsts.len() * seconds.len() == classes.len();
+    let named = |words: &BTreeSet<&String>| super::some_names(words.iter().map(|word| (*word).clone()));
+    (complete && is_word(&firsts) && is_word(&seconds)).then(|| {
+        format!(
+            "the classes are named by two things at once ({}, each with {}); where one of them is not to be learned, as a \
+             person or a place, put the images of the other together",
+            named(&firsts),
+            named(&seconds)
+        )
+    })
+}
+
+/// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.
+fn unsorted(classes: &[String]) -> Option<String> {
+    const NAMES: [&str; 39] = [
+        "no label",
+        "nolabel",
+        "unlabeled",
+        "unlabelled",
+        "not labeled",
+        "unsorted",
+        "not sorted",
+        "to sort",
+        "tosort",
+        "todo",
+        "to do",
+        "unsortiert",
+        "nicht sortiert",
+        "zu sortieren",
+        "new folder",
+        "neuer ordner",
+        "nouveau dossier",
+        "nueva carpeta",
+        "nuova cartella",
+        "nova pasta",
+        "nieuwe map",
+        "untitled folder",
+        "predictions",
+        "duplicates",
+        "duplikate",
+        "augmented",
+        "backup",
+        "sicherung",
+        "temp",
+        "tmp",
+        "deleted",
+        "recents",
+        "favorites",
+        "favourites",
+        "untitled",
+        "failed videos",
+        "camera roll",
+        "saved pictures",
+        "screenshots",
+    ];
+    let is_one = |class: &&String| {
+        let words = class.replace(['_', '-'], " ").to_lowercase();
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        // `New folder (2)`
+        NAMES.contains(&words.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '(' | ')' | ' ')))
+    };
+    let named: Vec<String> = classes.iter().filter(is_one).map(|class| format!("\"{class}\"")).collect();
+    (!named.is_empty() && named.len() < classes.len()).then(|| {
+        format!(
+            "warning: {} {} called as a folder of photos without a class, and taken for a class; move it out if it is none",
+            super::some_of(&named),
+            if named.len() == 1 { "is" } else { "are each" }
         )
     })
 }

@@ -1,6 +1,6 @@
 //! Whether folders are classes, or parts of a split: where names do not decide, nothing is guessed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Reader, images, some_names};
 use crate::DataError;
 use crate::names::look_of;
 use crate::source::role::{self, Role};
-use crate::source::{id_of, is_split_name};
+use crate::source::{id_of, is_split_name, masks};
 
 /// The first level of published collections of plants and animals.
 const TAXA: [&str; 22] = [
@@ -291,14 +291,32 @@ impl Reader<'_> {
         // A few may lack one: a patient without the disease.
         let several: Vec<&BTreeSet<OsString>> =
             branches.iter().filter(|branches| branches.len() > 1).collect();
-        let [first, ..] = several[..] else { return };
-        let mut common = first.clone();
+        let mut common = several.first().map(|first| (*first).clone()).unwrap_or_default();
         for branches in &several {
             common.retain(|name| branches.contains(name));
         }
         let alike = several.iter().all(|branches| 2 * common.len() >= branches.len())
             && 5 * several.len() >= 4 * branches.len();
-        if common.len() < 2 || !alike || self.outermost {
+        if self.outermost {
+            return;
+        }
+        if common.len() < 2 || !alike {
+            let inside = innermost_in_common(&classes);
+            if !inside.is_empty() {
+                let outside = some_names(classes.iter().map(|part| part.name()));
+                let inside = some_names(inside);
+                self.report(DataError::Split {
+                    reason: format!(
+                        "the folders in {} ({outside}) hold folders whose names come again in others of them ({inside}): it is \
+                         not clear which of both are the classes",
+                        self.root.display()
+                    ),
+                    advice: format!(
+                        "if {inside} are, put their images together in one folder a class; if {outside} are, say so \
+                         (`class_folders`), or give a table of labels"
+                    ),
+                });
+            }
             return;
         }
         let inside: Vec<String> = common.iter().map(crate::text_of).collect();
@@ -340,6 +358,36 @@ impl Reader<'_> {
     }
 }
 
+/// The names of the innermost folders, in small letters, where they come again in several of these folders: two levels below
+/// or more, `line 1/2024-01-01/OK`, or one in each, `patient 1/benign`. Empty where they do not, or say no class.
+fn innermost_in_common(classes: &[&Part]) -> Vec<String> {
+    /// Folders from which on it is no chance.
+    const FEW: usize = 3;
+    let mut found_in: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    let (mut innermost, mut one_level) = (0, false);
+    for (number, part) in classes.iter().enumerate() {
+        let inner = part.inner();
+        if part.direct || inner.is_empty() {
+            return Vec::new();
+        }
+        for Inner { folder, .. } in &inner {
+            let last = folder.rsplit('/').next().unwrap_or(folder);
+            one_level |= last == folder;
+            found_in.entry(last.to_lowercase()).or_default().insert(number);
+            innermost += 1;
+        }
+    }
+    let says_class = |name: &&String| name.chars().any(char::is_alphabetic) && !masks::says_photos(name);
+    let names: Vec<String> = found_in.keys().filter(says_class).cloned().collect();
+    let recurring = names.iter().filter(|name| found_in[*name].len() > 1).count();
+    let is_level = match one_level {
+        // Each has one, and together they are few.
+        true => innermost == classes.len() && innermost >= FEW && names.len() < innermost && recurring > 0,
+        false => 2 * names.len() <= innermost && 5 * recurring >= 4 * names.len() && recurring > 1,
+    };
+    if is_level && names.len() == found_in.len() && names.len() > 1 { names } else { Vec::new() }
+}
+
 /// That two folders are called as the same part of the split.
 fn two_of(role: Role, parts: &[&Part]) -> DataError {
     let [first, second] = [0, 1].map(|part| parts[part].path.display());
@@ -353,8 +401,11 @@ fn two_of(role: Role, parts: &[&Part]) -> DataError {
 fn of_role<'a>(role: Role, parts: &'a [Part], roles: &[Option<Role>]) -> Vec<&'a Part> {
     let all = parts.iter().zip(roles).filter(|(_, other)| **other == Some(role));
     let all: Vec<&Part> = all.map(|(part, _)| part).collect();
-    match all.iter().filter(|part| part.may_be_class()).count() {
-        0 => all,
-        _ => all.into_iter().filter(|part| part.may_be_class()).collect(),
+    // Nor does one of tables alone beside one of images.
+    let with_images = all.iter().any(|part| part.has_images());
+    let counts = |part: &&Part| if with_images { part.has_images() } else { part.may_be_class() };
+    match all.iter().any(&counts) {
+        false => all,
+        true => all.into_iter().filter(counts).collect(),
     }
 }

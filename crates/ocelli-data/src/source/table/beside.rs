@@ -61,7 +61,7 @@ pub(super) fn decide(
         {
             return Err(a_folder_for_each(root, &photos, &warning));
         }
-        return Ok(Verdict::Folders(notices.or_else(of_folders).or_else(mention)));
+        return Ok(Verdict::Folders(of_folders().or(notices).or_else(mention)));
     };
     if let Err(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) = read {
         return Ok(Verdict::Folders(None));
@@ -115,11 +115,7 @@ pub(super) fn decide(
             );
             return Ok(Verdict::Tables(candidate.tables, notice));
         }
-        return Ok(Verdict::Folders(Some(format!(
-            "warning: {name} in {} gives a split, which is not used, since its labels are not the names of all photos' folders \
-             (to use both: `from_csv`)",
-            root.display()
-        ))));
+        return Ok(Verdict::Folders(agreement.mention(&name, root, mention())));
     }
     // Of another one for each photo: checksums, numbers, times.
     let labels = candidate.read.as_ref().map_or(0, |read| read.dataset.items.classes.len());
@@ -306,6 +302,16 @@ pub(super) fn instead_of_named(root: &Path, tables: &Tables) -> Result<Option<Ta
     let is_called = |own: &Candidate| own.label.as_deref().is_some_and(names::is_label);
     if own.as_ref().is_some_and(|own| own.read.is_ok() && is_called(own)) {
         return Ok(None);
+    }
+    if own.is_none() {
+        // One of the classes, whose others may be those of the sides of the split.
+        let rest = Tables::without(root, Some(named));
+        let names_photos = |table: &PathBuf| {
+            Sheet::read_beginning(table).is_ok_and(|sheet| names_files(&sheet, &finder, None))
+        };
+        if rest.sides.len() > 1 && rest.labels.iter().all(names_photos) {
+            return Ok(Some(rest));
+        }
     }
     let others = tables.others.iter().filter_map(|table| one_of(root, table, &finder, &photos));
     let mut others: Vec<Candidate> = others.filter(|other| other.read.is_ok()).collect();

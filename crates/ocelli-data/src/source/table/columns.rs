@@ -217,7 +217,18 @@ impl Search<'_> {
             false => stated,
             true => self.labels(file, split.as_ref(), group, notices)?,
         };
+        for (column, what) in
+            labels.iter().map(|column| (*column, "labels")).chain(group.map(|group| (group, "groups")))
+        {
+            if self.header.is_some() && are_merged(self.rows(), column) {
+                return Err(self.merged(column, what));
+            }
+        }
+        notices.extend(self.left_out_by_name(file, &labels, split.as_ref()));
         let unused_group = if group.is_some() { None } else { self.unused_group(file, &labels) };
+        if group.is_none() {
+            notices.extend(self.merged_groups(file, &labels));
+        }
         Ok(Columns { file, labels, split, group, unused_group })
     }
 
@@ -248,6 +259,67 @@ impl Search<'_> {
             "if they are, name it as the column of the split (`split_column` {bare}); if it is none: `split_column` none"
         );
         Err(self.error(detail, &advice))
+    }
+
+    /// The warning that a column of groups, which is not used, has a value in the first row of each block only.
+    fn merged_groups(&self, file: usize, labels: &[usize]) -> Option<String> {
+        let free = |column: &usize| *column != file && !labels.contains(column);
+        let called =
+            |column: &usize| self.header_name(*column).is_some_and(|name| names::group_rank(name).is_some());
+        let column = (0..self.sheet.width())
+            .filter(|column| free(column) && called(column))
+            .find(|column| are_merged(self.rows(), *column))?;
+        Some(format!(
+            "warning: the column {} of {} says which images belong together, in the first row of each block only, as merged cells \
+             are saved, and is not used, so that metrics may be too good; fill it down, and give it (`group_column`)",
+            self.name(column),
+            self.sheet.name()
+        ))
+    }
+
+    /// That a column has a value in the first row of each block of rows only.
+    fn merged(&self, column: usize, what: &str) -> DataError {
+        let rows = self.rows();
+        let full = rows.iter().filter(|row| !row.cell(column).is_empty()).count();
+        let first = rows.iter().find(|row| row.cell(column).is_empty()).map(|row| row.line);
+        let detail = format!(
+            "has {what} in {} of {} rows of the column {}, and none in the rows below each of them, as merged cells of a \
+             spreadsheet are saved",
+            count(full),
+            count(rows.len()),
+            self.name(column)
+        );
+        let advice = "fill the cells down, so that each row has its own; or take the rows without one out";
+        table_error(&self.sheet.path, first, detail, advice)
+    }
+
+    /// The warning that a column marks rows as ones to leave out, which are read like the others.
+    fn left_out_by_name(
+        &self,
+        file: usize,
+        labels: &[usize],
+        split: Option<&SplitColumns>,
+    ) -> Option<String> {
+        /// Values from which on a column says something else than yes and no.
+        const SOME: usize = 4;
+        let split = split.map(SplitColumns::columns).unwrap_or_default();
+        let free = |column: &usize| *column != file && !labels.contains(column) && !split.contains(column);
+        let called = |column: &usize| self.header_name(*column).is_some_and(names::says_left_out);
+        let different =
+            |column: usize| -> BTreeSet<&str> { self.rows().iter().map(|row| row.cell(column)).collect() };
+        let column = (0..self.sheet.width())
+            .filter(|column| free(column) && called(column))
+            .find(|column| (2..=SOME).contains(&different(*column).len()))?;
+        let values: Vec<String> = different(column)
+            .into_iter()
+            .map(|value| format!("\"{}\"", super::sheet::shortened(value)))
+            .collect();
+        Some(format!(
+            "warning: the column {} of {} is not read: rows with {} in it are used alike; take out those that are not to be used",
+            self.name(column),
+            self.sheet.name(),
+            values.join(", ")
+        ))
     }
 
     /// The column whose name and cells say which images belong together.
@@ -548,12 +620,22 @@ impl Search<'_> {
         ))
     }
 
+    /// Whether most cells of a column begin as numbers do.
+    fn begins_with_digits(&self, column: usize) -> bool {
+        let begins = |row: &&Row| {
+            row.cell(column).trim_start_matches(['-', '+']).starts_with(|first: char| first.is_ascii_digit())
+        };
+        2 * self.rows().iter().filter(begins).count() > self.rows().len()
+    }
+
     /// The warning that the only column left is hardly one of labels, by its name, or by that of the column of groups.
     fn hardly_labels(&self, only: usize, group: Option<usize>) -> Option<String> {
         let header = self.header_name(only).unwrap_or_default();
         let says = if names::group_rank(header).is_some() {
             "by its name it says which images belong together, and not what they show".to_owned()
-        } else if names::says_something_else(header) {
+        } else if names::says_something_else(header)
+            && (!names::says_number(header) || self.begins_with_digits(only))
+        {
             "by its name it says something else of the images than what they show".to_owned()
         } else {
             let is_label = |column: &usize| {
@@ -643,6 +725,18 @@ impl Search<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a column is empty but in the first row of each block, as merged cells of spreadsheets are saved.
+pub(super) fn are_merged(rows: &[Row], column: usize) -> bool {
+    /// Blocks from which on it is no chance.
+    const FEW: usize = 2;
+    let full: Vec<bool> = rows.iter().map(|row| !row.cell(column).is_empty()).collect();
+    let blocks = full.iter().filter(|full| **full).count();
+    full.first() == Some(&true)
+        && blocks >= FEW
+        && 2 * blocks <= full.len()
+        && !full.windows(2).any(|pair| pair == [true, true])
 }
 
 /// How many cells of a column say what.

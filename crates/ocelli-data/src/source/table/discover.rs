@@ -40,11 +40,17 @@ impl Tables {
     /// Looks for the tables in a folder, or, where it has none, in its folders of a split; those whose names
     /// say that they hold something else are left out.
     pub fn of(folder: &Path) -> Self {
-        let mut tables = Self::directly_in(folder);
+        Self::without(folder, None)
+    }
+
+    /// The same, as if one of them were not there.
+    pub(super) fn without(folder: &Path, left_out: Option<&Path>) -> Self {
+        let mut tables = Self::directly_in(folder, left_out);
         if tables.is_empty() {
             return Self::in_folders_of_split(folder);
         }
-        let paths: Vec<PathBuf> = files(folder).filter(|path| is_table(path)).collect();
+        let paths: Vec<PathBuf> =
+            files(folder).filter(|path| is_table(path) && Some(path.as_path()) != left_out).collect();
         let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let sides = with_roles(paths, stem);
         // A table whose name says it more plainly has the labels of all.
@@ -88,7 +94,7 @@ impl Tables {
         let of_split = with_roles(folders.clone(), |path| file_name(path));
         let mut tables = Self::default();
         for (role, folder) in &of_split {
-            let mut inside = Self::directly_in(folder);
+            let mut inside = Self::directly_in(folder, None);
             if inside.labels.is_empty() {
                 // There a table may have the name of its side.
                 let is_own = |path: &PathBuf| {
@@ -114,7 +120,7 @@ impl Tables {
             // A folder for training alone.
             let is_train =
                 |path: &&PathBuf| is_container(path) && file_name(path).to_lowercase().starts_with("train");
-            let found = folders.iter().filter(is_train).map(|train| Self::directly_in(train));
+            let found = folders.iter().filter(is_train).map(|train| Self::directly_in(train, None));
             return found.into_iter().find(|tables| !tables.is_empty()).unwrap_or_default();
         }
         if tables.sides.len() < 2 {
@@ -123,9 +129,9 @@ impl Tables {
         tables
     }
 
-    fn directly_in(folder: &Path) -> Self {
+    fn directly_in(folder: &Path, left_out: Option<&Path>) -> Self {
         let mut ranked: Vec<(usize, PathBuf)> = Vec::new();
-        for path in files(folder).filter(|path| is_table(path)) {
+        for path in files(folder).filter(|path| is_table(path) && Some(path.as_path()) != left_out) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             // Files of JSON and text hold all sorts of things.
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -180,7 +180,11 @@ impl Table<'_> {
             Task::MultiLabel => "have no label, so none of the classes is in their images",
         };
         let rows = count(self.sheet.rows.len());
+        let before = notes.notices.len();
         without.say(&format!("of {rows} rows of {} {read_as}", self.name()), &mut notes.notices);
+        if task == Task::SingleLabel && 2 * without.times > self.sheet.rows.len() {
+            notes.notices[before..].iter_mut().for_each(|notice| notice.insert_str(0, "warning: "));
+        }
         ItemRows { items, sides, groups }
     }
 
@@ -243,7 +247,7 @@ impl Table<'_> {
 }
 
 /// Lists the images in a folder that no row of its table names, but for those in a folder of test images.
-pub(super) fn list_unnamed(table: &str, folder: &Path, dataset: &mut Dataset) {
+pub(super) fn list_unnamed(table: &str, folder: &Path, dataset: &mut Dataset) -> Vec<PathBuf> {
     let Dataset { items, skipped, notices, .. } = dataset;
     let named: HashSet<&Path> = items.items.iter().map(|item| item.path.as_path()).collect();
     let listed: HashSet<PathBuf> = skipped.iter().map(|skipped| skipped.path.clone()).collect();
@@ -266,8 +270,47 @@ pub(super) fn list_unnamed(table: &str, folder: &Path, dataset: &mut Dataset) {
         notices.push(format!("{images} in {folder} without a row in {table}; the first is {first}"));
     }
     let reason = format!("an image that no row of {table} names");
-    skipped.extend(unnamed.into_iter().map(|image| Skipped::new(image, &reason)));
+    skipped.extend(unnamed.iter().map(|image| Skipped::new(image, &reason)));
     skipped.sort_by(|a, b| a.path.cmp(&b.path));
+    unnamed
+}
+
+/// The warning that numbers miss at one end and are left over at the other, so that each photo may have the label of
+/// another.
+pub(super) fn off_by_one(
+    table: &str,
+    missing: &[String],
+    unnamed: &[PathBuf],
+    items: &Items,
+) -> Option<String> {
+    /// With more of them it is another matter.
+    const MOST: usize = 10;
+    let number = |text: &str| -> Option<u64> {
+        let stem = Path::new(text).file_stem()?.to_str()?;
+        let digits = stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        stem[digits..].parse().ok()
+    };
+    if missing.is_empty() || missing.len() != unnamed.len() || missing.len() > MOST {
+        return None;
+    }
+    let all = |numbers: Vec<Option<u64>>| numbers.into_iter().collect::<Option<Vec<u64>>>();
+    let missing = all(missing.iter().map(|name| number(name)).collect())?;
+    let unnamed = all(unnamed.iter().map(|path| number(path.to_str()?)).collect())?;
+    let found = all(items.items.iter().map(|item| number(&item.id)).collect())?;
+    let ends = |numbers: &[u64]| Some((*numbers.iter().min()?, *numbers.iter().max()?));
+    let ((missing, missing_end), (unnamed, unnamed_end), (first, last)) =
+        (ends(&missing)?, ends(&unnamed)?, ends(&found)?);
+    let shifted = missing > last && unnamed_end < first || unnamed > last && missing_end < first;
+    shifted.then(|| {
+        format!(
+            "warning: the numbers in {table} go from {} to {}, and those of the photos from {} to {}: if one of both counts \
+             otherwise, each photo has the label of another",
+            missing.min(first),
+            missing_end.max(last),
+            unnamed.min(first),
+            unnamed_end.max(last)
+        )
+    })
 }
 
 /// Whether an image lies in a folder for testing.

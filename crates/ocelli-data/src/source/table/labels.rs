@@ -52,10 +52,13 @@ impl Reading {
     }
 }
 
-/// What stands for no value: what pandas reads so by default, and the question mark of older data sets.
-const MISSING: [&str; 19] = [
+/// What stands for no value: what pandas reads so by default, the question mark of older data sets, and the errors and
+/// blanks of spreadsheets.
+const MISSING: [&str; 37] = [
     "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
-    "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?", "#NV", "#REF!", "#BEZUG!", "#VALUE!", "#WERT!",
+    "#DIV/0!", "#NAME?", "#NUM!", "#ZAHL!", "#NULL!", "#SPILL!", "(blank)", "(Leer)", "(leer)", "(vide)",
+    "k.A.", "k. A.", "n.a.",
 ];
 
 /// Whether a cell says that there is no value.
@@ -147,6 +150,8 @@ struct Evidence<'a> {
     spaced: bool,
     /// Whether a cell begins or ends with the separator, as lists do and names do not: `cat;`.
     open: bool,
+    /// Whether the same pieces come in two orders, as in no names: `cat,dog` and `dog,cat`.
+    permuted: bool,
 }
 
 impl<'a> Evidence<'a> {
@@ -171,6 +176,19 @@ impl<'a> Evidence<'a> {
             Reading::Whole | Reading::Lists => false,
         };
         let alone = different.iter().filter(|labels| labels.len() == 1).count();
+        let permuted = match reading {
+            Reading::Apart(separator) => {
+                let in_order = |cell: &'a Cell| -> Vec<&'a str> {
+                    cell.text.split(separator).map(str::trim).filter(|piece| !piece.is_empty()).collect()
+                };
+                let orders: HashSet<Vec<&str>> =
+                    cells.iter().map(in_order).filter(|order| order.len() > 1).collect();
+                let sets: HashSet<BTreeSet<&str>> =
+                    orders.iter().map(|order| order.iter().copied().collect()).collect();
+                sets.len() < orders.len()
+            }
+            Reading::Whole | Reading::Lists => false,
+        };
         Evidence {
             several,
             first,
@@ -183,6 +201,7 @@ impl<'a> Evidence<'a> {
             numbers: cells_with.keys().all(|piece| piece.bytes().all(|byte| byte.is_ascii_digit())),
             spaced: cells.iter().any(|cell| cell.text.contains(", ")),
             open,
+            permuted,
         }
     }
 
@@ -202,12 +221,15 @@ impl<'a> Evidence<'a> {
     /// dysplasia", "Paris, France"). Labels come in many more combinations than there are labels, or in a column whose name
     /// is a plural, or are numbers; apart by commas, half of them also come alone in some cell.
     fn convinces(&self, separator: char, form: Form) -> bool {
-        self.recurs(separator)
-            && (matches!(separator, '|' | ';')
-                || separator == ',' && (!self.spaced || 2 * self.alone >= self.different)
-                || form.several_called
-                || self.numbers
-                || self.cells >= 2 * self.different)
+        // Words of names are turned around now and then: "cat black", "black cat".
+        let turned = self.permuted && separator != ' ';
+        turned
+            || self.recurs(separator)
+                && (matches!(separator, '|' | ';')
+                    || separator == ',' && (!self.spaced || 2 * self.alone >= self.different)
+                    || form.several_called
+                    || self.numbers
+                    || self.cells >= 2 * self.different)
     }
 }
 
@@ -315,6 +337,11 @@ pub(super) fn decide(
                 _ => false,
             });
             notices.push(match unsure {
+                Some((Reading::Apart(' '), evidence)) if let Some(word) = joining_word(cells) => format!(
+                    "read as single-label, each cell one class, such as {}; if \"{word}\" stands between labels, separate them by \
+                     ; instead",
+                    evidence.first.map(shown).unwrap_or_default()
+                ),
                 Some((reading, evidence)) => format!(
                     "read as single-label, each cell one class, such as {}; if {} separate labels, say so \
                      (`label_separator`)",
@@ -348,6 +375,19 @@ fn several_at_most(read: &[(Reading, Evidence)]) -> (Reading, Option<String>) {
         format!("labels are separated by {}: row {}: {}", names_of(reading), first.line, shown(first))
     });
     (reading, notice)
+}
+
+/// The word that joins two labels in some cell, where both are alone in others: `cat and dog`.
+fn joining_word<'a>(cells: &[Cell<'a>]) -> Option<&'a str> {
+    const WORDS: [&str; 12] = ["and", "und", "et", "y", "e", "och", "og", "en", "i", "&", "+", "with"];
+    let alone: HashSet<&str> = cells.iter().map(|cell| cell.text.trim()).collect();
+    cells.iter().find_map(|cell| {
+        let words: Vec<&str> = cell.text.split_whitespace().collect();
+        let at = (1..words.len().saturating_sub(1))
+            .find(|&at| WORDS.contains(&words[at].to_lowercase().as_str()))?;
+        let joins = alone.contains(&*words[..at].join(" ")) && alone.contains(&*words[at + 1..].join(" "));
+        joins.then_some(words[at])
+    })
 }
 
 /// Why images have one label each, as a notice.
@@ -474,6 +514,14 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
              out"
         )
     }));
+    let is_whole = |class: &String| class.parse::<i64>().is_ok();
+    if classes.len() > 2 && classes.iter().all(is_whole) && classes.iter().any(|class| class == "-1") {
+        odd.push(
+            "warning: \"-1\" is read as a class beside other numbers; if it stands for no label, leave these cells empty, or \
+             take their rows out"
+                .to_owned(),
+        );
+    }
     if 2 * fractions().count() > classes.len()
         && let Some(first) = fractions().next()
     {

@@ -52,6 +52,7 @@ mod side_labels;
 mod sides;
 mod split_lists;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -65,6 +66,7 @@ pub use split_lists::{ListedSplit, read_split};
 
 use super::existing_folder;
 use crate::files::folder_of;
+use crate::text::count;
 use crate::{DataError, Dataset, Task};
 use beside::Verdict;
 use columns::{Columns, Search};
@@ -202,7 +204,11 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
         let mut read = read_one(path, options, notices)?;
         let images = read.labelled.dataset.items.root.clone();
         read.list_unnamed(&images);
-        split_lists::apply(options.folder.as_deref().unwrap_or(folder_of(path)), &mut read.labelled);
+        split_lists::apply(
+            options.folder.as_deref().unwrap_or(folder_of(path)),
+            Some(path),
+            &mut read.labelled,
+        );
         // Texts may be lists of the split instead, and are then used.
         if read.labelled.dataset.split.is_none() {
             read.labelled.dataset.notices.extend(beside(Tables::texts_in(folder_of(path))));
@@ -221,8 +227,9 @@ pub fn read(path: impl AsRef<Path>, options: &TableOptions) -> Result<Labelled, 
     notices.extend(tables.without_table());
     let mut read = read_one(&table, options, notices)?;
     let images = options.folder.as_deref().unwrap_or(path);
-    read.list_unnamed(images);
-    split_lists::apply(images, &mut read.labelled);
+    let unnamed = read.list_unnamed(images);
+    read.check_rivals(path, &tables.others, &unnamed)?;
+    split_lists::apply(images, Some(&table), &mut read.labelled);
     Ok(read.labelled)
 }
 
@@ -258,6 +265,7 @@ pub fn read_folder(
             _ => beside::among_several(root, &tables),
         };
         let labelled = match one {
+            Some(one) if one.sides.len() > 1 => several::read(root, &one, options)?,
             Some(one) => {
                 let table = one.one(root)?;
                 let notice =
@@ -265,7 +273,7 @@ pub fn read_folder(
                 let options = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
                 let mut read = read_one(&table, &options, vec![notice])?;
                 read.list_unnamed(root);
-                split_lists::apply(root, &mut read.labelled);
+                split_lists::apply(root, Some(&table), &mut read.labelled);
                 read.labelled
             }
             None => read(root, options)?,
@@ -277,7 +285,11 @@ pub fn read_folder(
         Verdict::Folders(notice) => {
             let mut labelled = Labelled::by_folders(read?);
             labelled.unused_groups = passed_over::groups_beside(root, &tables, &labelled.dataset);
-            let lists = split_lists::apply(root, &mut labelled);
+            let mut lists = split_lists::apply(root, None, &mut labelled);
+            if labelled.dataset.split.is_none() && labelled.unused_split.is_none() {
+                let beside = tables.labels.iter().chain(&tables.others).cloned().collect::<Vec<_>>();
+                lists.extend(split_lists::apply_tables(root, &beside, &mut labelled));
+            }
             // A table whose rows give the split is not passed over.
             let used: Vec<String> = lists.iter().map(|list| crate::names::file_name(list)).collect();
             let names_a_list = |notice: &&String| used.iter().any(|list| notice.starts_with(list.as_str()));
@@ -293,9 +305,10 @@ pub fn read_folder(
             let in_root = TableOptions { folder: Some(root.to_owned()), ..options.clone() };
             let mut labelled = match tables.sides.len() {
                 0 | 1 => {
-                    let mut read = read_one(&tables.one(root)?, &in_root, Vec::new())?;
+                    let table = tables.one(root)?;
+                    let mut read = read_one(&table, &in_root, Vec::new())?;
                     read.list_unnamed(root);
-                    split_lists::apply(root, &mut read.labelled);
+                    split_lists::apply(root, Some(&table), &mut read.labelled);
                     read.labelled
                 }
                 // Each side's photos may lie in a folder of its own, under the same names.
@@ -309,7 +322,7 @@ pub fn read_folder(
 
 /// Takes the split of published lists below a folder, as [`read_folder`] does, for data that has none of its own.
 pub fn follow_lists(root: &Path, labelled: &mut Labelled) {
-    split_lists::apply(root, labelled);
+    split_lists::apply(root, None, labelled);
 }
 
 impl Labelled {
@@ -335,12 +348,63 @@ struct ReadTable {
     label_columns: Vec<Column>,
     /// The names of all columns, where it has them.
     header: Option<Vec<String>>,
+    /// What rows name that does not exist.
+    missing: Vec<String>,
 }
 
 impl ReadTable {
-    /// Lists the images in a folder that no row names.
-    fn list_unnamed(&mut self, folder: &Path) {
-        items::list_unnamed(&self.name, folder, &mut self.labelled.dataset);
+    /// Lists the images in a folder that no row names, and gives them.
+    fn list_unnamed(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let unnamed = items::list_unnamed(&self.name, folder, &mut self.labelled.dataset);
+        let data = &mut self.labelled.dataset;
+        data.notices.extend(items::off_by_one(&self.name, &self.missing, &unnamed, &data.items));
+        unnamed
+    }
+
+    /// Refuses to choose between this table and others beside it with the same column of labels: where they name images
+    /// that it does not, or say other labels.
+    fn check_rivals(&self, root: &Path, others: &[PathBuf], unnamed: &[PathBuf]) -> Result<(), DataError> {
+        let [Column::Name(label)] = &self.label_columns[..] else { return Ok(()) };
+        let items = &self.labelled.dataset.items;
+        let labels = |items: &crate::Items| -> HashMap<PathBuf, Vec<String>> {
+            let names = |item: &crate::Item| {
+                let names = item.target.classes().iter().filter_map(|&class| items.classes.name(class));
+                names.map(str::to_owned).collect()
+            };
+            items.items.iter().map(|item| (item.path.clone(), names(item))).collect()
+        };
+        let options = TableOptions {
+            folder: Some(root.to_owned()),
+            allow_missing: true,
+            label_columns: self.label_columns.clone(),
+            ..TableOptions::default()
+        };
+        let has_label = |path: &&PathBuf| {
+            Sheet::read_beginning(path).is_ok_and(|sheet| {
+                let first = sheet.rows.first().map(|row| &row.cells);
+                sheet.names.as_ref().or(first).is_some_and(|names| names.contains(label))
+            })
+        };
+        let own = labels(items);
+        for other in others.iter().filter(has_label) {
+            let Ok(read) = read_one(other, &options, Vec::new()) else { continue };
+            let theirs = labels(&read.labelled.dataset.items);
+            let more = unnamed.iter().filter(|image| theirs.contains_key(*image)).count();
+            let both = theirs.iter().filter_map(|(path, labels)| Some((own.get(path)?, labels)));
+            let (same, differ): (Vec<_>, Vec<_>) = both.partition(|(own, theirs)| own == theirs);
+            let what = if 10 * more >= items.len() && more > 0 {
+                format!("names {} images that {} does not", count(more), self.name)
+            } else if !differ.is_empty() && 2 * (same.len() + differ.len()) >= items.len() {
+                format!("says other labels than {} for {} images", self.name, count(differ.len()))
+            } else {
+                continue;
+            };
+            let detail =
+                format!("holds several tables of labels: {}, and {}, which {what}", self.name, read.name);
+            let advice = "give the one that is meant (`from_csv`), or put the rows of both into one";
+            return Err(table_error(root, None, detail, advice));
+        }
+        Ok(())
     }
 }
 
@@ -437,9 +501,11 @@ impl<'a> Opened<'a> {
             name.map_or(Column::Index(column), |name| Column::Name(name.clone()))
         });
         let label_columns = label_columns.collect();
+        let missing = sheet.rows.iter().zip(&matches).filter(|(_, found)| matches!(found, Match::Missing(_)));
+        let missing = missing.map(|(row, _)| row.cell(file).to_owned()).collect();
         let table = Table { sheet: &sheet, columns, header: header.as_deref(), options };
         let labelled = table.read(&folder, matches, notices)?;
-        Ok(ReadTable { labelled, name: sheet.name(), label_columns, header })
+        Ok(ReadTable { labelled, name: sheet.name(), label_columns, header, missing })
     }
 }
 

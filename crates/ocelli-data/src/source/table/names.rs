@@ -78,11 +78,24 @@ const LABELS: [&str; 36] = [
 ];
 
 /// Columns that say on which side of the split an image is.
-const SPLITS: [&str; 10] =
-    ["split", "set", "subset", "partition", "phase", "dataset", "usage", "fold", "kfold", "folds"];
+const SPLITS: [&str; 13] = [
+    "split",
+    "set",
+    "subset",
+    "partition",
+    "phase",
+    "dataset",
+    "usage",
+    "fold",
+    "kfold",
+    "folds",
+    "cvfold",
+    "foldid",
+    "kfoldid",
+];
 
 /// Columns whose images belong together, those around others first: lesions are of a patient.
-const GROUPS: [&str; 38] = [
+const GROUPS: [&str; 69] = [
     "patient",
     "patientid",
     "patientno",
@@ -121,10 +134,41 @@ const GROUPS: [&str; 38] = [
     "writerid",
     "speaker",
     "speakerid",
+    "original",
+    "originalimage",
+    "sourceimage",
+    "orig",
+    "parent",
+    "parentid",
+    "patientennummer",
+    "patientenid",
+    "patnr",
+    "paciente",
+    "sujet",
+    "fallnummer",
+    "case",
+    "slide",
+    "well",
+    "plate",
+    "sampleid",
+    "mouse",
+    "mouseid",
+    "video",
+    "clip",
+    "track",
+    "trackid",
+    "sequence",
+    "burst",
+    "observationid",
+    "deployment",
+    "board",
+    "wafer",
+    "lot",
+    "carid",
 ];
 
 /// Columns that say something else of photos than what they show: when, by whom, how large, where from.
-const OTHERS: [&str; 57] = [
+const OTHERS: [&str; 72] = [
     "date",
     "time",
     "datetime",
@@ -182,6 +226,21 @@ const OTHERS: [&str; 57] = [
     "exif",
     "camera",
     "device",
+    "age",
+    "temperature",
+    "weight",
+    "price",
+    "humidity",
+    "distance",
+    "altitude",
+    "speed",
+    "duration",
+    "volume",
+    "count",
+    "depth",
+    "length",
+    "iso",
+    "focallength",
 ];
 
 /// A name as it is compared.
@@ -237,6 +296,82 @@ pub(super) fn says_something_else(name: &str) -> bool {
     OTHERS.contains(&plain(name).as_str())
 }
 
+/// Whether such a name is one of numbers and times, of which words may be classes: `size` of `large`, `time` of `night`.
+pub(super) fn says_number(name: &str) -> bool {
+    const NUMBERS: [&str; 31] = [
+        "date",
+        "time",
+        "datetime",
+        "timestamp",
+        "created",
+        "createdat",
+        "modified",
+        "year",
+        "month",
+        "day",
+        "width",
+        "height",
+        "size",
+        "filesize",
+        "bytes",
+        "resolution",
+        "blur",
+        "age",
+        "temperature",
+        "weight",
+        "price",
+        "humidity",
+        "distance",
+        "altitude",
+        "speed",
+        "duration",
+        "volume",
+        "count",
+        "depth",
+        "length",
+        "iso",
+    ];
+    NUMBERS.contains(&plain(name).as_str())
+}
+
+/// Whether a name says that the column tells which rows are to be left out, or used.
+pub(super) fn says_left_out(name: &str) -> bool {
+    const WORDS: [&str; 30] = [
+        "exclude",
+        "excluded",
+        "ignore",
+        "ignored",
+        "delete",
+        "deleted",
+        "drop",
+        "dropped",
+        "remove",
+        "removed",
+        "skip",
+        "skipped",
+        "discard",
+        "discarded",
+        "reject",
+        "rejected",
+        "keep",
+        "include",
+        "included",
+        "use",
+        "used",
+        "usable",
+        "approved",
+        "accepted",
+        "status",
+        "reviewstatus",
+        "invalid",
+        "bad",
+        "todelete",
+        "trash",
+    ];
+    let name = plain(name);
+    WORDS.contains(&name.strip_prefix("is").unwrap_or(&name)) || WORDS.contains(&name.as_str())
+}
+
 /// Whether a name says that the column holds sides of the split.
 pub(super) fn is_split(name: &str) -> bool {
     let name = plain(name);
@@ -261,7 +396,7 @@ pub(super) struct Asked {
 /// The role that a column's name asks for: `is_valid`, `is_training_image`, `test`, `held_out`.
 pub(super) fn asked_role(name: &str) -> Option<Asked> {
     let name = plain(name);
-    let asked = name.strip_prefix("is");
+    let asked = name.strip_prefix("is").or_else(|| name.strip_prefix("in").filter(|rest| *rest != "valid"));
     role::said_role(asked.unwrap_or(&name)).map(|role| Asked { role, sure: asked.is_some() })
 }
 
@@ -300,7 +435,10 @@ const TABLES: [&str; 14] = [
 pub(super) fn are_predictions(header: &[String]) -> bool {
     let has = |name: &str| header.iter().any(|column| column == name);
     let of_classes = header.iter().filter(|column| column.starts_with("probability_")).count();
-    of_classes > 1 && has("probability") && !has("label") && !has("labels")
+    let is_table = || of_classes > 1 || header.len() == 3 && has("path") && has("class");
+    // As JSON, where the probabilities of all classes are an object of their own.
+    let is_json = || has("probabilities") && has("path");
+    has("probability") && (is_table() || is_json()) && !has("label") && !has("labels")
 }
 
 /// How plainly a file's name, without its ending, says that it is the table of a data set's labels: 0 is most

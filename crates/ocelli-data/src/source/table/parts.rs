@@ -141,7 +141,9 @@ fn are_dates(names: &BTreeSet<String>) -> bool {
 
 /// Whether names are those of a phone's albums.
 fn are_of_a_phone(names: &BTreeSet<String>) -> bool {
-    const ALBUMS: [&str; 12] = [
+    const ALBUMS: [&str; 14] = [
+        "camera roll",
+        "saved pictures",
         "camera",
         "screenshots",
         "whatsapp images",
@@ -155,7 +157,11 @@ fn are_of_a_phone(names: &BTreeSet<String>) -> bool {
         "snapchat",
         "screen recordings",
     ];
-    names.len() > 1 && names.iter().all(|name| ALBUMS.contains(&name.to_lowercase().as_str()))
+    let is_album = |name: &String| {
+        let lower = name.to_lowercase();
+        ALBUMS.contains(&lower.as_str()) || lower.starts_with("whatsapp chat ")
+    };
+    names.len() > 1 && names.iter().all(is_album)
 }
 
 /// Whether names say that folders are parts, whatever is in them: by a word, or as those of a camera or of albums are.
@@ -169,9 +175,38 @@ pub(super) fn are_surely_parts(names: &BTreeSet<String>) -> bool {
 
 /// Whether a word of the names says that they are parts, whatever is in them.
 pub(super) fn has_part_word(names: &BTreeSet<String>) -> bool {
-    const PARTS: [&str; 21] = [
-        "part", "parts", "batch", "batches", "chunk", "shard", "zip", "archive", "images", "imgs", "photos",
-        "pictures", "train", "training", "set", "subset", "dataset", "data", "folder", "dir", "volume",
+    const PARTS: [&str; 31] = [
+        "part",
+        "parts",
+        "batch",
+        "batches",
+        "chunk",
+        "shard",
+        "zip",
+        "archive",
+        "images",
+        "imgs",
+        "photos",
+        "pictures",
+        "train",
+        "training",
+        "set",
+        "subset",
+        "dataset",
+        "data",
+        "folder",
+        "dir",
+        "volume",
+        "video",
+        "videos",
+        "session",
+        "site",
+        "frames",
+        "frame",
+        "clip",
+        "scan",
+        "recording",
+        "kw",
     ];
     names.first().is_some_and(|name| tokens(name).iter().any(|word| PARTS.contains(&word.as_str())))
 }

@@ -1,6 +1,7 @@
 //! From the bytes of a table to rows of cells.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -205,16 +206,27 @@ impl Sheet {
         }
     }
 
-    /// R names all columns but the first, which numbers the rows.
+    /// R names all columns but the first, which numbers the rows; people leave out the name of a last one.
     fn name_the_index(&mut self) {
         let [header, rows @ ..] = &mut self.rows[..] else { return };
         let width = header.cells.len() + 1;
         let are_files = || rows.iter().all(|row| ends_as_image(row.cell(0)));
-        if !rows.is_empty()
-            && rows.iter().all(|row| row.cells.len() == width)
-            && (counts(rows, 0) || are_files() && header.cells.iter().all(|cell| !ends_as_image(cell)))
-        {
-            header.cells.insert(0, String::new());
+        if rows.is_empty() || rows.iter().any(|row| row.cells.len() != width) {
+            return;
+        }
+        let may_be_index =
+            counts(rows, 0) || are_files() && header.cells.iter().all(|cell| !ends_as_image(cell));
+        // Files differ from row to row, so that a column of other cells below their name is not theirs.
+        let rank = |column: &usize| names::file_rank(&header.cells[*column]);
+        let of_files = (0..header.cells.len()).filter(|column| rank(column).is_some()).min_by_key(rank);
+        let recurs = |column: usize| {
+            let different: HashSet<&str> = rows.iter().map(|row| row.cell(column)).collect();
+            different.len() < rows.len()
+        };
+        match of_files {
+            Some(column) if recurs(column + 1) && !recurs(column) => header.cells.push(String::new()),
+            _ if may_be_index => header.cells.insert(0, String::new()),
+            _ => {}
         }
     }
 

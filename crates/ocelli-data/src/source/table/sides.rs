@@ -56,7 +56,8 @@ impl SplitColumns {
 /// Whether a flag is set: spreadsheets leave the others empty, or write all as fractions.
 pub(super) fn flag(cell: &str) -> Option<bool> {
     match cell.to_lowercase().as_str() {
-        "1" | "1.0" | "true" | "yes" | "t" | "y" => Some(true),
+        // A cross, as people mark rows.
+        "1" | "1.0" | "true" | "yes" | "t" | "y" | "x" => Some(true),
         "" | "0" | "0.0" | "false" | "no" | "f" | "n" => Some(false),
         _ => None,
     }

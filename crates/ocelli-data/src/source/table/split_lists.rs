@@ -68,8 +68,8 @@ impl Lists {
 }
 
 /// Takes the split of the lists below a folder for data that has none of its own; says so, or why it is not
-/// taken. Gives the lists.
-pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
+/// taken. Gives the lists. `table`: that of the labels, which is read.
+pub(super) fn apply(root: &Path, table: Option<&Path>, labelled: &mut Labelled) -> Vec<PathBuf> {
     let data = &mut labelled.dataset;
     if data.split.is_some() || data.items.is_empty() {
         return Vec::new();
@@ -79,7 +79,7 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     let Some(first) = whole.first().or(found.first().as_ref()).copied() else {
         by_names(labelled);
         if labelled.dataset.split.is_none() {
-            labelled.dataset.notices.extend(unread(root));
+            labelled.dataset.notices.extend(unread(root, table));
         }
         return Vec::new();
     };
@@ -95,7 +95,8 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
         return Vec::new();
     }
     if whole.is_empty() {
-        let notice = format!("{names} {}", why_not(first, root, &data.items, &use_it));
+        let warning = if first.twice.is_some() || first.rivals.is_some() { "warning: " } else { "" };
+        let notice = format!("{warning}{names} {}", why_not(first, root, &data.items, &use_it));
         data.notices.push(notice.clone());
         labelled.unused_split = Some(notice);
         return Vec::new();
@@ -105,16 +106,48 @@ pub(super) fn apply(root: &Path, labelled: &mut Labelled) -> Vec<PathBuf> {
     first.files.clone()
 }
 
+/// Takes the split that a table beside class folders says in one of its columns; says so, or that it is not taken. Gives the
+/// table.
+pub(super) fn apply_tables(root: &Path, tables: &[PathBuf], labelled: &mut Labelled) -> Option<PathBuf> {
+    let items = &labelled.dataset.items;
+    let says_sides = |table: &&PathBuf| {
+        let roles = |sheet: &Sheet, column: usize| -> BTreeSet<Role> {
+            sheet.rows.iter().filter_map(|row| role::said_role(row.cell(column))).collect()
+        };
+        Sheet::read_beginning(table)
+            .is_ok_and(|sheet| (0..sheet.width()).any(|column| roles(&sheet, column).len() > 1))
+    };
+    let mut said = tables.iter().filter(says_sides).peekable();
+    said.peek()?;
+    let finder = finder_of(root, items);
+    let index: HashMap<&Path, usize> =
+        items.items.iter().enumerate().map(|(index, item)| (item.path.as_path(), index)).collect();
+    let most = |lists: &Lists| 2 * lists.sides.len() >= items.len() && lists.roles().len() > 1;
+    let lists = said.find_map(|table| by_partition(table, &finder, &index).filter(most))?;
+    let names = lists.names(root);
+    if !lists.is_whole(items) {
+        let use_it = format!("`ValidSplit::File` {}", lists.files[0].display());
+        let notice = format!("warning: {names} {}", why_not(&lists, root, items, &use_it));
+        labelled.dataset.notices.push(notice.clone());
+        labelled.unused_split = Some(notice);
+        return None;
+    }
+    let said = format!("the split is that of {names}");
+    follow(labelled, lists.split(), SplitBy::Lists, names, said);
+    lists.files.into_iter().next()
+}
+
 /// A warning of files that are called as lists of a split, in forms that are not read.
-fn unread(root: &Path) -> Option<String> {
+fn unread(root: &Path, table: Option<&Path>) -> Option<String> {
     let is_one = |path: &PathBuf| {
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let stem = stem(path);
         matches!(ending.as_str(), "json" | "lst" | "npy" | "npz" | "pkl" | "mat" | "yaml" | "yml")
             && (stem.contains("split") || side(&stem).is_some())
     };
+    let is_table = |path: &&PathBuf| table.is_some_and(|table| table.file_name() == path.file_name());
     let found: Vec<PathBuf> = files(root).filter(is_one).collect();
-    let first = found.first()?;
+    let first = found.iter().find(|path| !is_table(path))?;
     Some(format!(
         "warning: {} is called as a list of the split, and is not read: lists are read as text or CSV, a row for each photo \
          (`ValidSplit::File`)",
@@ -507,8 +540,10 @@ fn by_partition(path: &Path, finder: &Finder, index: &HashMap<&Path, usize>) -> 
     let named: Vec<String> = rows.iter().map(|row| row.cell(names).to_owned()).collect();
     let mut lists = Lists { files: vec![path.to_owned()], sides: BTreeMap::new(), twice: None, rivals: None };
     for (row, item) in rows.iter().zip(found(&named, path, finder, index)) {
-        if let (Some(item), Some(role)) = (item, role(row.cell(column))) {
-            lists.sides.insert(item, role);
+        if let (Some(item), Some(role)) = (item, role(row.cell(column)))
+            && lists.sides.insert(item, role).is_some_and(|other| other != role)
+        {
+            lists.twice.get_or_insert(item);
         }
     }
     Some(lists)
