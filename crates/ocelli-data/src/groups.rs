@@ -81,8 +81,8 @@ const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?
 const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right)\.[^/.]+$";
 /// What an iPhone has edited: `IMG_E0001.JPG` of `IMG_0001.JPG`.
 const IPHONE: &str = r"(?i)IMG_E?([0-9]+)\.[^/.]+$";
-/// The same image in another format: `1.jpg` and `1.tif`.
-const FORMATS: &str = r"([^/]+?)\.[^/.]+$";
+/// The same image in another format: `DSC1.jpg` and `DSC1.tif`. Numbers alone may be those of two collections.
+const FORMATS: &str = r"([^/]*[A-Za-z][^/]*?)\.[^/.]+$";
 /// Folders of such images within those of the others: `cat/augmented/1.png` of `cat/1.png`.
 const CHANGED_FOLDERS: [&str; 14] = [
     "aug",

@@ -39,7 +39,7 @@ const MASKS: [&str; 15] = [
     "superpixels",
 ];
 /// Words in the names of folders of photos that are no class's.
-const PHOTOS: [&str; 16] = [
+const PHOTOS: [&str; 19] = [
     "image",
     "images",
     "img",
@@ -51,6 +51,9 @@ const PHOTOS: [&str; 16] = [
     "jpg",
     "jpeg",
     "jpegs",
+    "png",
+    "raw",
+    "tif",
     "input",
     "inputs",
     "original",

@@ -745,7 +745,7 @@ fn columns_that_are_hardly_labels_are_warned_of() {
     ] {
         let (root, text) = table_of(12, &format!("file,{column}"), |row| values[row % 2].to_owned());
         let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
-        noticed(&data, &["warning: the labels of labels.csv are in the column", "says something else"]);
+        noticed(&data, &["warning: the labels of labels.csv are in the column", "may say something else"]);
     }
     for column in ["species", "weather", "quality", "kind"] {
         let (root, text) = table_of(12, &format!("file,{column}"), label);
@@ -898,9 +898,17 @@ fn merged_cells_are_not_rows_without_a_label() {
         let (root, text) = table_of(40, "file,label", |row| merged(block)(row).to_owned());
         refused(
             read_table(root.path(), &text, &TableOptions::default()),
-            &["row 3", "as merged cells of a spreadsheet", "fill the cells down"],
+            &["the first of which is row 3", "as merged cells of a spreadsheet", "fill the cells down"],
         );
+        let named = TableOptions { label_columns: vec![Column::Index(1)], ..TableOptions::default() };
+        let data = read_table(root.path(), &text, &named).unwrap().dataset;
+        assert_eq!(data.items.len(), 40_usize.div_ceil(block));
+        noticed(&data, &["warning: has labels in"]);
     }
+    // Two of one value would be one cell: every third frame has a label.
+    let (root, text) =
+        table_of(40, "file,label", |row| if row % 3 == 0 { ["a", "b"][row / 20] } else { "" }.to_owned());
+    assert_eq!(read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset.items.len(), 14);
     // A few without a label are left out, and most with a warning.
     let (root, text) =
         table_of(40, "file,label", |row| if row % 20 < 6 { ["a", "b"][row % 2] } else { "" }.to_owned());
@@ -1006,6 +1014,10 @@ fn classes_may_be_innermost_below_lines_and_days() {
         &["cat/images", "dog/images", "cow/photos"],
         &["cat/indoor", "dog/outdoor"],
         &["cat/kittens", "dog/puppies", "cow/calves"],
+        // What the folders inside are called says no class.
+        &["cat/2019", "cat/2020", "dog/2019", "dog/2020"],
+        &["cat/session1", "cat/session2", "dog/session1", "dog/session2"],
+        &["cat/jpg", "cat/png", "dog/jpg", "dog/png"],
     ] {
         assert!(read(folders).is_ok_and(|data| data.items.classes.index("cat").is_some()), "{folders:?}");
     }
@@ -1024,7 +1036,7 @@ fn rows_that_are_marked_as_out_are_named() {
     let (root, text) = table_of(12, "file,age", |row| (20 + row % 5).to_string());
     noticed(
         &read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset,
-        &["warning", "\"age\"", "says something else"],
+        &["warning", "\"age\"", "may say something else"],
     );
     // Words may be classes, whatever the column is called.
     let (root, text) = table_of(12, "file,time", |row| ["day", "night"][row % 2].to_owned());
@@ -1274,4 +1286,16 @@ fn archives_and_joined_labels_are_named() {
         let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
         noticed(&data, &[&format!("if \"{word}\" stands between labels")]);
     }
+}
+
+#[test]
+fn the_same_table_in_two_formats_is_one() {
+    let (root, text) = table_of(12, "file,label", |row| ["a", "b"][row % 2].to_owned());
+    write(root.path(), "labels.csv", text);
+    let entries: Vec<String> =
+        (0..12).map(|row| format!("\"{row:03}.png\": \"{}\"", ["a", "b"][row % 2])).collect();
+    write(root.path(), "labels.json", format!("{{{}}}", entries.join(", ")));
+    let data = table::read(root.path(), &TableOptions::default()).unwrap().dataset;
+    assert_eq!(data.items.len(), 12);
+    noticed(&data, &["labels.csv", "and not those of labels.json"]);
 }

@@ -324,7 +324,7 @@ pub(super) fn changed_images(items: &Items, split: &Split) -> Option<String> {
     (!shared.is_empty()).then(|| {
         format!(
             "warning: the names say that images belong together, as {changed} and {of}, and {} of these groups are in several \
-             parts of the split, so that metrics are too good (to keep them together: `group_pattern` '{pattern}')",
+             parts of the split; where they do, metrics are too good (to keep them together: `group_pattern` '{pattern}')",
             text::count(shared.len())
         )
     })

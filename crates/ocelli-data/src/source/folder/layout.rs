@@ -9,6 +9,7 @@ use super::{Reader, images, some_names};
 use crate::DataError;
 use crate::names::look_of;
 use crate::source::role::{self, Role};
+use crate::source::table::are_surely_parts;
 use crate::source::{id_of, is_split_name, masks};
 
 /// The first level of published collections of plants and animals.
@@ -320,6 +321,14 @@ impl Reader<'_> {
             return;
         }
         let inside: Vec<String> = common.iter().map(crate::text_of).collect();
+        // Years, sessions and formats are no classes.
+        let says_no_class = |names: &BTreeSet<String>| {
+            are_surely_parts(names) || names.iter().all(|name| masks::says_photos(name))
+        };
+        let outer: BTreeSet<String> = classes.iter().map(|part| part.name()).collect();
+        if says_no_class(&inside.iter().cloned().collect()) && !says_no_class(&outer) {
+            return;
+        }
         let roles = role::roles(&inside.iter().map(String::as_str).collect::<Vec<_>>());
         let outside = some_names(classes.iter().map(|part| part.name()));
         let inside_named = some_names(inside.iter().cloned());

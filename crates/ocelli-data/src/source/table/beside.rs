@@ -57,11 +57,17 @@ pub(super) fn decide(
         let of_folders = || labels_of_folders(root, tables, &photos.folders);
         if read.is_ok()
             && 2 * photos.folders.len() > photos.class.len()
-            && let Some(warning) = of_folders()
+            && let Some(says) = of_folders()
         {
-            return Err(a_folder_for_each(root, &photos, &warning));
+            return Err(a_folder_for_each(root, &photos, &says));
         }
-        return Ok(Verdict::Folders(of_folders().or(notices).or_else(mention)));
+        let not_read = |says: String| {
+            format!(
+                "warning: {says}, and is not read: the folders' names are taken for the classes; if the labels are, give a \
+                 table with a row for each photo (`from_csv`)"
+            )
+        };
+        return Ok(Verdict::Folders(of_folders().map(not_read).or(notices).or_else(mention)));
     };
     if let Err(DataError::ClassLosesImages { .. } | DataError::ClassWithoutImages { .. }) = read {
         return Ok(Verdict::Folders(None));
@@ -195,8 +201,7 @@ fn unclear(root: &Path, photos: &Photos, table: &str, error: &DataError) -> Data
 }
 
 /// That most folders hold a photo each, and a table has labels for the folders.
-fn a_folder_for_each(root: &Path, photos: &Photos, warning: &str) -> DataError {
-    let says = warning.trim_start_matches("warning: ").split(", and is not read").next().unwrap_or_default();
+fn a_folder_for_each(root: &Path, photos: &Photos, says: &str) -> DataError {
     DataError::Split {
         reason: format!(
             "most folders in {} ({}) hold a single photo, and are hardly classes; {says}",

@@ -221,7 +221,11 @@ impl Search<'_> {
             labels.iter().map(|column| (*column, "labels")).chain(group.map(|group| (group, "groups")))
         {
             if self.header.is_some() && are_merged(self.rows(), column) {
-                return Err(self.merged(column, what));
+                // Who names the column knows what is in it.
+                match self.options.label_columns.is_empty() || what == "groups" {
+                    true => return Err(self.merged(column, what)),
+                    false => notices.push(format!("warning: {}", self.says_merged(column, what))),
+                }
             }
         }
         notices.extend(self.left_out_by_name(file, &labels, split.as_ref()));
@@ -279,18 +283,25 @@ impl Search<'_> {
 
     /// That a column has a value in the first row of each block of rows only.
     fn merged(&self, column: usize, what: &str) -> DataError {
+        let other = match what {
+            "groups" => "",
+            _ => "; where the others have none, take their rows out, or name the column (`label_columns`)",
+        };
+        let advice = format!("fill the cells down, so that each row has its own{other}");
+        self.error(self.says_merged(column, what), &advice)
+    }
+
+    fn says_merged(&self, column: usize, what: &str) -> String {
         let rows = self.rows();
         let full = rows.iter().filter(|row| !row.cell(column).is_empty()).count();
-        let first = rows.iter().find(|row| row.cell(column).is_empty()).map(|row| row.line);
-        let detail = format!(
-            "has {what} in {} of {} rows of the column {}, and none in the rows below each of them, as merged cells of a \
-             spreadsheet are saved",
+        let first = rows.iter().find(|row| row.cell(column).is_empty()).map_or(0, |row| row.line);
+        format!(
+            "has {what} in {} of {} rows of the column {}, and none in those below each of them, the first of which is row \
+             {first}, as merged cells of a spreadsheet are saved",
             count(full),
             count(rows.len()),
             self.name(column)
-        );
-        let advice = "fill the cells down, so that each row has its own; or take the rows without one out";
-        table_error(&self.sheet.path, first, detail, advice)
+        )
     }
 
     /// The warning that a column marks rows as ones to leave out, which are read like the others.
@@ -636,7 +647,7 @@ impl Search<'_> {
         } else if names::says_something_else(header)
             && (!names::says_number(header) || self.begins_with_digits(only))
         {
-            "by its name it says something else of the images than what they show".to_owned()
+            "by its name it may say something else of the images than what is to be learned".to_owned()
         } else {
             let is_label = |column: &usize| {
                 let named = |column| self.header_name(column).is_some_and(names::is_label);
@@ -732,11 +743,13 @@ pub(super) fn are_merged(rows: &[Row], column: usize) -> bool {
     /// Blocks from which on it is no chance.
     const FEW: usize = 2;
     let full: Vec<bool> = rows.iter().map(|row| !row.cell(column).is_empty()).collect();
-    let blocks = full.iter().filter(|full| **full).count();
+    let blocks: Vec<&str> = rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty()).collect();
     full.first() == Some(&true)
-        && blocks >= FEW
-        && 2 * blocks <= full.len()
+        && blocks.len() >= FEW
+        && 2 * blocks.len() <= full.len()
         && !full.windows(2).any(|pair| pair == [true, true])
+        // Two of one value would be merged as well; those of rows without a value follow one another by chance.
+        && !blocks.windows(2).any(|pair| pair[0] == pair[1])
 }
 
 /// How many cells of a column say what.

@@ -145,6 +145,18 @@ impl Tables {
                 None => ranked.push((usize::MAX, path)),
             }
         }
+        // The same once more as JSON.
+        let is_json = |path: &Path| ending(path).starts_with("json") || ending(path) == "ndjson";
+        let stems: Vec<PathBuf> = ranked
+            .iter()
+            .filter(|(_, path)| !is_json(path))
+            .map(|(_, path)| path.with_extension(""))
+            .collect();
+        for (rank, path) in &mut ranked {
+            if is_json(path) && stems.contains(&path.with_extension("")) {
+                *rank = usize::MAX;
+            }
+        }
         ranked.sort();
         // A name that says it plainly leaves those that do not say it out of question.
         let least = ranked.first().map(|(rank, _)| *rank);

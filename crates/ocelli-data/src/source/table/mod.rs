@@ -60,6 +60,7 @@ use serde::{Deserialize, Serialize};
 pub use discover::{Tables, is_table, says_the_classes};
 pub(crate) use discover::{names_labels, unread};
 pub use files::{Finder, Found, Match};
+pub(crate) use parts::are_surely_parts;
 pub use sheet::{Row, Sheet};
 pub(crate) use side_labels::{SideLabels, side_labels, unknown_side_labels};
 pub use split_lists::{ListedSplit, read_split};

@@ -165,7 +165,7 @@ fn are_of_a_phone(names: &BTreeSet<String>) -> bool {
 }
 
 /// Whether names say that folders are parts, whatever is in them: by a word, or as those of a camera or of albums are.
-pub(super) fn are_surely_parts(names: &BTreeSet<String>) -> bool {
+pub(crate) fn are_surely_parts(names: &BTreeSet<String>) -> bool {
     are_parts(names) && has_part_word(names)
         || are_of_a_camera(names)
         || are_years(names)

@@ -10,24 +10,25 @@ use super::{Match, Opened, TableOptions, UnusedGroups, names};
 use crate::Dataset;
 use crate::names::file_name;
 
-/// A warning that a table has a label for each of the folders, which several of them have in common.
+/// That a table has a label for each of the folders, which several of them have in common.
 pub(super) fn labels_of_folders(root: &Path, tables: &Tables, folders: &BTreeSet<String>) -> Option<String> {
     let candidates = tables.labels.iter().chain(&tables.others);
     candidates.filter_map(|table| Some((table, Sheet::read(table).ok()?))).find_map(|(table, sheet)| {
         let cells = |column: usize| sheet.rows.iter().map(move |row| row.cell(column));
-        let names = |column: &usize| cells(*column).filter(|cell| folders.contains(*cell)).collect::<BTreeSet<_>>();
+        let names =
+            |column: &usize| cells(*column).filter(|cell| folders.contains(*cell)).collect::<BTreeSet<_>>();
         let column = (0..sheet.width()).find(|column| {
             folders.len() > 2 && names(column).len() as f64 >= AGREEING * folders.len() as f64
         })?;
         let rows = || sheet.rows.iter().filter(|row| folders.contains(row.cell(column)));
         let label = (0..sheet.width()).filter(|other| *other != column).find(|other| {
-            let labels: BTreeSet<&str> = rows().map(|row| row.cell(*other)).filter(|cell| !cell.is_empty()).collect();
+            let labels: BTreeSet<&str> =
+                rows().map(|row| row.cell(*other)).filter(|cell| !cell.is_empty()).collect();
             labels.len() > 1 && 2 * labels.len() <= folders.len()
         })?;
         let first = rows().next()?;
         Some(format!(
-            "warning: {} in {} has a label for each folder, such as \"{}\" for {}, and is not read: the folders' names are \
-             taken for the classes; if the labels are, give a table with a row for each photo (`from_csv`)",
+            "{} in {} has a label for each folder, such as \"{}\" for {}",
             file_name(table),
             root.display(),
             first.cell(label),
