@@ -58,7 +58,7 @@ pub fn by_pattern(items: &Items, pattern: &str) -> Result<Vec<Option<String>>, D
 
 /// Images whose names say that they belong together: others changed, as augmented before the split, or of one shot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangedImages {
+pub struct RelatedImages {
     /// What the images have in common that belong together; `None` for one without others.
     pub groups: Vec<Option<String>>,
     /// The pattern of groups that keeps them together.
@@ -102,47 +102,56 @@ const CHANGED_FOLDERS: [&str; 14] = [
 ];
 
 /// The images among these whose names say that they belong together; `None` where there are hardly any.
-pub fn changed_images_of(items: &Items) -> Option<ChangedImages> {
-    let by_roboflow = changed_by(items, ROBOFLOW, false, |name, _| name.contains(".rf."));
+pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
+    let by_roboflow = related_by(items, ROBOFLOW, false, |name, _| name.contains(".rf."));
     let is_longer = |name: &str, stem: &str| name.rsplit_once('.').is_some_and(|(all, _)| all != stem);
     by_roboflow
-        .or_else(|| changed_by(items, CHANGED, false, is_longer))
+        .or_else(|| related_by(items, CHANGED, false, is_longer))
         // Two numbers may be anything where the image itself is not there.
-        .or_else(|| changed_by(items, KERAS, true, is_longer))
-        .or_else(|| changed_by(items, BANDS, false, is_longer))
-        .or_else(|| changed_by(items, TILES, false, |_, _| true))
-        .or_else(|| changed_by(items, SIDES, false, |_, _| true))
-        .or_else(|| changed_by(items, IPHONE, true, |name, _| name.to_lowercase().starts_with("img_e")))
+        .or_else(|| related_by(items, KERAS, true, is_longer))
+        .or_else(|| related_by(items, BANDS, false, is_longer))
+        .or_else(|| related_by(items, TILES, false, |_, _| true))
+        .or_else(|| related_by(items, SIDES, false, |_, _| true))
+        .or_else(|| related_by(items, IPHONE, true, |name, _| name.to_lowercase().starts_with("img_e")))
         .or_else(|| {
             let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
-            changed_by(items, FORMATS, true, |name, _| !is_jpeg(&name.to_lowercase()))
+            related_by(items, FORMATS, true, |name, _| !is_jpeg(&name.to_lowercase()))
         })
 }
 
-fn changed_by(
+fn related_by(
     items: &Items,
     pattern: &'static str,
     needs_original: bool,
     is_changed: impl Fn(&str, &str) -> bool,
-) -> Option<ChangedImages> {
+) -> Option<RelatedImages> {
     let regex = Regex::new(pattern).expect("a valid pattern");
-    let key = |id: &str| {
-        let name = id.rsplit('/').next()?;
-        let stem = regex.captures(name)?.get(1)?.as_str();
-        // Of a folder: in another there are other images of the same names.
-        let folder = id.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let (around, own) = folder.rsplit_once('/').unwrap_or(("", folder));
-        let of_changed = CHANGED_FOLDERS.contains(&own.to_lowercase().as_str());
-        let folder = if of_changed { around } else { folder };
-        Some((format!("{folder}/{stem}"), of_changed || is_changed(name, stem)))
-    };
-    let found: Vec<Option<(String, bool)>> = items.items.iter().map(|item| key(&item.id)).collect();
-    // Of each: the first image that is changed, and the first that is not.
-    let mut of_key: HashMap<&str, [Vec<usize>; 2]> = HashMap::new();
-    for (index, key) in found.iter().enumerate() {
-        if let Some((key, is_changed)) = key {
-            of_key.entry(key).or_default()[usize::from(!is_changed)].push(index);
-        }
+    // A few names may be so by chance.
+    const FEWEST: usize = 3;
+    // The folder and the stem that images have in common, and whether an image is changed.
+    let found: Vec<Option<((&str, &str), bool)>> = items
+        .items
+        .iter()
+        .map(|item| {
+            // Of a folder: in another there are other images of the same names.
+            let (folder, name) = item.id.rsplit_once('/').unwrap_or(("", &item.id));
+            let stem = regex.captures(name)?.get(1)?.as_str();
+            let (around, own) = folder.rsplit_once('/').unwrap_or(("", folder));
+            let of_changed = CHANGED_FOLDERS.contains(&own.to_lowercase().as_str());
+            let folder = if of_changed { around } else { folder };
+            Some(((folder, stem), of_changed || is_changed(name, stem)))
+        })
+        .collect();
+    // Most data sets have none, and some have millions of images.
+    if found.iter().flatten().filter(|(_, is_changed)| *is_changed).count() < FEWEST {
+        return None;
+    }
+    // Of each key: the images that are changed, and those that are not.
+    let mut of_key: HashMap<(&str, &str), [Vec<usize>; 2]> = HashMap::new();
+    for (index, (key, is_changed)) in
+        found.iter().enumerate().filter_map(|(index, key)| Some((index, (*key)?)))
+    {
+        of_key.entry(key).or_default()[usize::from(!is_changed)].push(index);
     }
     let is_group = |images: &[Vec<usize>; 2]| {
         let [changed, original] = images;
@@ -154,14 +163,11 @@ fn changed_by(
         .filter_map(|[changed, original]| Some((*changed.first()?, *original.first().or(changed.get(1))?)))
         .collect();
     changed.sort_unstable();
-    // A few names may be so by chance.
-    const FEWEST: usize = 3;
     let &(one, other) = changed.first().filter(|_| changed.len() >= FEWEST)?;
     let name = |index: usize| items[index].id.clone();
-    let in_group = |key: &str| of_key.get(key).is_some_and(is_group);
-    let groups = found
-        .iter()
-        .map(|key| key.as_ref().map(|(key, _)| key.clone()).filter(|key| in_group(key)))
-        .collect();
-    Some(ChangedImages { groups, pattern, example: (name(one), name(other)) })
+    let group = |(key, _): &((&str, &str), bool)| {
+        of_key.get(key).is_some_and(is_group).then(|| format!("{}/{}", key.0, key.1))
+    };
+    let groups = found.iter().map(|key| group(key.as_ref()?)).collect();
+    Some(RelatedImages { groups, pattern, example: (name(one), name(other)) })
 }

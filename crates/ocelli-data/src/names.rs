@@ -60,6 +60,11 @@ pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().map(text_of).unwrap_or_default()
 }
 
+/// The ending of a file's name, in small letters, without its dot; empty for none.
+pub(crate) fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
 /// A folder's name as the name of a class: composed (NFC), as keyboards and tables write it, whatever the
 /// system that created the folder does, and trimmed.
 pub(crate) fn class_name(folder: &Path) -> String {

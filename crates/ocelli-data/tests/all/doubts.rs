@@ -903,7 +903,7 @@ fn merged_cells_are_not_rows_without_a_label() {
         let named = TableOptions { label_columns: vec![Column::Index(1)], ..TableOptions::default() };
         let data = read_table(root.path(), &text, &named).unwrap().dataset;
         assert_eq!(data.items.len(), 40_usize.div_ceil(block));
-        noticed(&data, &["warning: has labels in"]);
+        noticed(&data, &["warning: labels.csv has labels in"]);
     }
     // Two of one value would be one cell: every third frame has a label.
     let (root, text) =
@@ -956,7 +956,7 @@ fn augmented_images_are_known_by_names_and_folders() {
     let of = |changed: &dyn Fn(usize) -> String| {
         let photos = (0..4).flat_map(|n| [format!("cat/IMG_{n}.png"), changed(n)]).collect::<Vec<_>>();
         let photos: Vec<String> = photos.into_iter().chain(["dog/1.png".to_owned()]).collect();
-        ocelli_data::groups::changed_images_of(&folder::read(place(&photos).path()).unwrap().items)
+        ocelli_data::groups::related_images_of(&folder::read(place(&photos).path()).unwrap().items)
     };
     let names: [&dyn Fn(usize) -> String; 8] = [
         &|n| format!("cat/aug_IMG_{n}.png"),
@@ -1070,7 +1070,7 @@ fn pairs_bands_and_tiles_belong_together() {
     let of = |names: &dyn Fn(usize) -> [String; 2]| {
         let photos: Vec<String> = (0..4).flat_map(names).map(|name| format!("cat/{name}")).collect();
         let photos: Vec<String> = photos.into_iter().chain(["dog/1.png".to_owned()]).collect();
-        ocelli_data::groups::changed_images_of(&folder::read(place(&photos).path()).unwrap().items)
+        ocelli_data::groups::related_images_of(&folder::read(place(&photos).path()).unwrap().items)
     };
     let together: [&dyn Fn(usize) -> [String; 2]; 5] = [
         &|n| [format!("DJI_000{n}_D.png"), format!("DJI_000{n}_MS_NIR.png")],

@@ -402,7 +402,7 @@ fn groups_by_a_pattern_of_the_name() {
 
 #[test]
 fn images_augmented_before_the_split_are_known_by_their_names() {
-    use ocelli_data::groups::{by_pattern, changed_images_of};
+    use ocelli_data::groups::{by_pattern, related_images_of};
     let with_ids = |ids: &[&str]| {
         let mut items = items(&vec![Some(0); ids.len()]);
         items.items.iter_mut().zip(ids).for_each(|(item, id)| item.id = (*id).to_owned());
@@ -430,7 +430,7 @@ fn images_augmented_before_the_split_are_known_by_their_names() {
     ];
     for (ids, groups) in [(&augmented[..], vec![2, 3, 2]), (&roboflow, vec![2, 2, 2])] {
         let items = with_ids(ids);
-        let found = changed_images_of(&items).unwrap();
+        let found = related_images_of(&items).unwrap();
         let mut sizes = std::collections::BTreeMap::new();
         found.groups.iter().flatten().for_each(|group| *sizes.entry(group.clone()).or_insert(0) += 1);
         let mut sizes: Vec<usize> = sizes.into_values().collect();
@@ -453,5 +453,5 @@ fn images_augmented_before_the_split_are_known_by_their_names() {
     // Names of several words are no changes, nor are two by chance.
     let names =
         ["a/dark.jpg", "a/very_dark.jpg", "a/flip_chart.jpg", "a/x.jpg", "a/x_crop.jpg", "a/noise.jpg"];
-    assert_eq!(changed_images_of(&with_ids(&names)), None);
+    assert_eq!(related_images_of(&with_ids(&names)), None);
 }

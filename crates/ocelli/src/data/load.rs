@@ -159,7 +159,7 @@ impl ImageDataBuilder {
                         .and_then(|folds| k_fold(&items, &digests, &split.test, folds, 0, self.seed).ok());
                     let drawn = of_fold.as_ref().unwrap_or(&split);
                     notices.extend(notices::inner_folders(&items, drawn));
-                    notices.extend(notices::changed_images(&items, drawn));
+                    notices.extend(notices::related_images(&items, drawn));
                     notices.extend(unused_groups.and_then(|unused| notices::unused_groups(&unused, drawn)));
                 }
                 notices.extend(self.left_out(&items, &split));

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use ocelli_data::groups::{ChangedImages, changed_images_of};
+use ocelli_data::groups::{RelatedImages, related_images_of};
 use ocelli_data::sampler::{self, ClassDraws};
 use ocelli_data::source::table::UnusedGroups;
 use ocelli_data::{Digest, Items, Split, Target, Task, text};
@@ -318,12 +318,12 @@ fn is_of_one(name: &str) -> bool {
 
 /// A warning where names say that images belong together, as those augmented before the split, and some are in another part
 /// of the split than those.
-pub(super) fn changed_images(items: &Items, split: &Split) -> Option<String> {
-    let ChangedImages { groups, pattern, example: (changed, of) } = changed_images_of(items)?;
+pub(super) fn related_images(items: &Items, split: &Split) -> Option<String> {
+    let RelatedImages { groups, pattern, example: (one, other) } = related_images_of(items)?;
     let shared = split.shared_groups(&groups);
     (!shared.is_empty()).then(|| {
         format!(
-            "warning: the names say that images belong together, as {changed} and {of}, and {} of these groups are in several \
+            "warning: the names say that images belong together, as {one} and {other}, and {} of these groups are in several \
              parts of the split; where they do, metrics are too good (to keep them together: `group_pattern` '{pattern}')",
             text::count(shared.len())
         )

@@ -409,16 +409,9 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
         let is_version =
             |word: &str| VERSIONS.contains(&word.trim_matches(['(', ')']).to_lowercase().as_str());
         let marks = [' ', '_', '-'];
-        if let Some((rest, word)) = base.rsplit_once(marks)
-            && is_version(word)
-            && classes.contains(&rest)
-        {
-            base = rest;
-        }
-        if let Some((word, rest)) = base.split_once(marks)
-            && is_version(word)
-            && classes.contains(&rest)
-        {
+        let last = base.rsplit_once(marks).map(|(rest, word)| (word, rest));
+        let mut ends = [last, base.split_once(marks)].into_iter().flatten();
+        if let Some((_, rest)) = ends.find(|(word, rest)| is_version(word) && classes.contains(rest)) {
             base = rest;
         }
         if base == before {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::names::is_year;
+use crate::names::{ending, is_year};
 use crate::source::listing::BROKEN_LINK;
 use crate::source::table::{is_table, names_labels};
 use crate::text::count;
@@ -45,10 +45,7 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
         is_in_class(&skipped) || skipped.path.parent().is_some_and(|parent| above.contains(parent))
     }));
     for (endings, kind, advice) in MAY_HOLD_IMAGES {
-        let is_one = |skipped: &&Skipped| {
-            let ending = skipped.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            endings.contains(&ending.as_str())
-        };
+        let is_one = |skipped: &&Skipped| endings.contains(&ending(&skipped.path).as_str());
         let files: Vec<&Skipped> = skipped.iter().filter(is_one).filter(is_in_class).collect();
         let Some(first) = files.first() else { continue };
         let warning = if files.len() as f64 >= MANY * items.len() as f64 { "warning: " } else { "" };
@@ -64,10 +61,7 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
 /// The notice that archives and shortcuts lie in or beside class folders.
 fn packed(items: &Items, skipped: &[Skipped], is_beside: &dyn Fn(&Skipped) -> bool) -> Option<String> {
     const ENDINGS: [&str; 11] = ["zip", "rar", "7z", "tar", "tgz", "gz", "xz", "bz2", "zst", "lnk", "dvc"];
-    let is_one = |skipped: &&Skipped| {
-        let ending = skipped.path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        ENDINGS.contains(&ending.as_str()) && is_beside(skipped)
-    };
+    let is_one = |skipped: &&Skipped| ENDINGS.contains(&ending(&skipped.path).as_str()) && is_beside(skipped);
     let files: Vec<&Skipped> = skipped.iter().filter(is_one).collect();
     let first = files.first()?;
     Some(format!(

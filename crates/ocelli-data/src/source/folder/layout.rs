@@ -284,7 +284,9 @@ impl Reader<'_> {
     /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
     pub(super) fn same_subfolders(&mut self, parts: &[Part]) {
         let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
-        let [_, _, ..] = classes[..] else { return };
+        if classes.len() < 2 || self.outermost {
+            return;
+        }
         // Names that differ in case only are the same.
         let lower = |name: OsString| name.to_str().map_or(name.clone(), |text| text.to_lowercase().into());
         let branches: Vec<BTreeSet<OsString>> =
@@ -298,9 +300,6 @@ impl Reader<'_> {
         }
         let alike = several.iter().all(|branches| 2 * common.len() >= branches.len())
             && 5 * several.len() >= 4 * branches.len();
-        if self.outermost {
-            return;
-        }
         if common.len() < 2 || !alike {
             let inside = innermost_in_common(&classes);
             if !inside.is_empty() {

@@ -15,7 +15,7 @@ use super::{
     COULD_BE, Column, Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, labels, names,
     names_files, several,
 };
-use crate::names::{file_name, look_of};
+use crate::names::{ending, file_name, look_of};
 use crate::source::{id_of, listing, masks};
 use crate::text::count;
 use crate::{DataError, Dataset};
@@ -441,7 +441,6 @@ fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         is_table(path) && !names::is_other_table(&stem)
     };
-    let ending = |path: &PathBuf| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     let text = |path: &PathBuf| matches!(ending(path).as_str(), "txt" | "json");
     let mut found: Vec<PathBuf> = files(root).filter(|path| text(path) && may_be(path)).collect();
     // A folder of many photos is not listed again.

@@ -224,7 +224,10 @@ impl Search<'_> {
                 // Who names the column knows what is in it.
                 match self.options.label_columns.is_empty() || what == "groups" {
                     true => return Err(self.merged(column, what)),
-                    false => notices.push(format!("warning: {}", self.says_merged(column, what))),
+                    false => {
+                        let table = self.sheet.name();
+                        notices.push(format!("warning: {table} {}", self.says_merged(column, what)));
+                    }
                 }
             }
         }
@@ -267,12 +270,8 @@ impl Search<'_> {
 
     /// The warning that a column of groups, which is not used, has a value in the first row of each block only.
     fn merged_groups(&self, file: usize, labels: &[usize]) -> Option<String> {
-        let free = |column: &usize| *column != file && !labels.contains(column);
-        let called =
-            |column: &usize| self.header_name(*column).is_some_and(|name| names::group_rank(name).is_some());
-        let column = (0..self.sheet.width())
-            .filter(|column| free(column) && called(column))
-            .find(|column| are_merged(self.rows(), *column))?;
+        let mut called = self.called_groups(file, labels).into_iter().map(|(_, column)| column);
+        let column = called.find(|column| are_merged(self.rows(), *column))?;
         Some(format!(
             "warning: the column {} of {} says which images belong together, in the first row of each block only, as merged cells \
              are saved, and is not used, so that metrics may be too good; fill it down, and give it (`group_column`)",
@@ -333,21 +332,23 @@ impl Search<'_> {
         ))
     }
 
+    /// The columns that are called as those of groups, with how plainly, in their order.
+    fn called_groups(&self, file: usize, labels: &[usize]) -> Vec<(usize, usize)> {
+        let free = |column: &usize| *column != file && !labels.contains(column);
+        let rank = |column: usize| Some((self.header_name(column).and_then(names::group_rank)?, column));
+        (0..self.sheet.width()).filter(free).filter_map(rank).collect()
+    }
+
     /// The column whose name and cells say which images belong together.
     fn unused_group(&self, file: usize, labels: &[usize]) -> Option<usize> {
-        let rank = |column: &usize| {
-            let free = *column != file && !labels.contains(column);
-            self.header_name(*column).filter(|_| free).and_then(names::group_rank)
-        };
         let recurs = |column: &usize| {
             let cells = || self.rows().iter().map(|row| row.cell(*column)).filter(|cell| !cell.is_empty());
             let different = cells().collect::<HashSet<_>>().len();
             different > 1 && different < cells().count()
         };
-        let mut called: Vec<usize> =
-            (0..self.sheet.width()).filter(|column| rank(column).is_some()).collect();
-        called.sort_by_key(rank);
-        called.into_iter().find(recurs)
+        let mut called = self.called_groups(file, labels);
+        called.sort_unstable();
+        called.into_iter().map(|(_, column)| column).find(recurs)
     }
 
     /// The column of the split that was asked for.
@@ -644,9 +645,7 @@ impl Search<'_> {
         let header = self.header_name(only).unwrap_or_default();
         let says = if names::group_rank(header).is_some() {
             "by its name it says which images belong together, and not what they show".to_owned()
-        } else if names::says_something_else(header)
-            && (!names::says_number(header) || self.begins_with_digits(only))
-        {
+        } else if names::says_something_else(header, self.begins_with_digits(only)) {
             "by its name it may say something else of the images than what is to be learned".to_owned()
         } else {
             let is_label = |column: &usize| {
@@ -739,7 +738,7 @@ impl Search<'_> {
 }
 
 /// Whether a column is empty but in the first row of each block, as merged cells of spreadsheets are saved.
-pub(super) fn are_merged(rows: &[Row], column: usize) -> bool {
+fn are_merged(rows: &[Row], column: usize) -> bool {
     /// Blocks from which on it is no chance.
     const FEW: usize = 2;
     let full: Vec<bool> = rows.iter().map(|row| !row.cell(column).is_empty()).collect();

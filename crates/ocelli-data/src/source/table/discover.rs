@@ -7,7 +7,7 @@ use walkdir::WalkDir;
 use super::names;
 use super::sheet::is_image_ending;
 use crate::DataError;
-use crate::names::file_name;
+use crate::names::{ending, file_name};
 use crate::source::role::{self, Role};
 use crate::source::{listing, masks};
 
@@ -18,8 +18,10 @@ pub(crate) fn names_labels(stem: &str) -> bool {
 
 /// Whether a file is a table, by its ending.
 pub fn is_table(path: impl AsRef<Path>) -> bool {
-    let ending = path.as_ref().extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    matches!(ending.as_str(), "csv" | "tsv" | "tab" | "txt" | "jsonl" | "ndjson" | "jsonlines" | "json")
+    matches!(
+        ending(path.as_ref()).as_str(),
+        "csv" | "tsv" | "tab" | "txt" | "jsonl" | "ndjson" | "jsonlines" | "json"
+    )
 }
 
 /// What tables lie directly in a folder.
@@ -134,9 +136,8 @@ impl Tables {
         for path in files(folder).filter(|path| is_table(path) && Some(path.as_path()) != left_out) {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             // Files of JSON and text hold all sorts of things.
-            let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            let is_json = ending == "json";
-            if ending == "txt" {
+            let is_json = ending(&path) == "json";
+            if ending(&path) == "txt" {
                 continue;
             }
             match names::table_rank(&stem) {
@@ -264,10 +265,6 @@ pub(super) fn some(paths: &[PathBuf]) -> String {
 const FOREIGN: [&str; 8] = ["xlsx", "xls", "xlsm", "ods", "parquet", "feather", "arrow", "sqlite"];
 const SAVE_AS_CSV: &str = "if it holds the labels, save it as a CSV file and give that (`from_csv`)";
 
-fn ending(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
-}
-
 /// The notice that tables beside class folders are of a form that is not read.
 pub(super) fn foreign_tables(root: &Path) -> Option<String> {
     let is_one = |path: &PathBuf| {
@@ -386,7 +383,6 @@ const WRAPPERS: usize = 8;
 pub(super) fn unwrapped(folder: &Path) -> PathBuf {
     let mut at = folder.to_owned();
     for _ in 0..WRAPPERS {
-        let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let has_tables =
             files(&at).any(|path| is_table(&path) && !matches!(&ending(&path)[..], "txt" | "json"));
         let inside: Vec<PathBuf> = folders(&at).collect();

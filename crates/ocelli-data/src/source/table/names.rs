@@ -167,8 +167,9 @@ const GROUPS: [&str; 69] = [
     "carid",
 ];
 
-/// Columns that say something else of photos than what they show: when, by whom, how large, where from.
-const OTHERS: [&str; 72] = [
+/// Columns of numbers and times that say something else of photos than what they show: when, how large. Words in them may be
+/// classes: `large` of `size`, `night` of `time`.
+const NUMBERS: [&str; 31] = [
     "date",
     "time",
     "datetime",
@@ -185,6 +186,25 @@ const OTHERS: [&str; 72] = [
     "filesize",
     "bytes",
     "resolution",
+    "blur",
+    "age",
+    "temperature",
+    "weight",
+    "price",
+    "humidity",
+    "distance",
+    "altitude",
+    "speed",
+    "duration",
+    "volume",
+    "count",
+    "depth",
+    "length",
+    "iso",
+];
+
+/// Columns that say something else of photos than what they show, whatever is in them: by whom, where from.
+const OTHERS: [&str; 41] = [
     "md5",
     "sha1",
     "sha256",
@@ -218,7 +238,6 @@ const OTHERS: [&str; 72] = [
     "caption",
     "url",
     "source",
-    "blur",
     "latitude",
     "longitude",
     "lat",
@@ -226,20 +245,6 @@ const OTHERS: [&str; 72] = [
     "exif",
     "camera",
     "device",
-    "age",
-    "temperature",
-    "weight",
-    "price",
-    "humidity",
-    "distance",
-    "altitude",
-    "speed",
-    "duration",
-    "volume",
-    "count",
-    "depth",
-    "length",
-    "iso",
     "focallength",
 ];
 
@@ -291,47 +296,11 @@ pub(super) fn group_rank(name: &str) -> Option<usize> {
     GROUPS.iter().position(|known| *known == name)
 }
 
-/// Whether a name says that the column holds something else of photos than what they show: `date`, `width`, `license`.
-pub(super) fn says_something_else(name: &str) -> bool {
-    OTHERS.contains(&plain(name).as_str())
-}
-
-/// Whether such a name is one of numbers and times, of which words may be classes: `size` of `large`, `time` of `night`.
-pub(super) fn says_number(name: &str) -> bool {
-    const NUMBERS: [&str; 31] = [
-        "date",
-        "time",
-        "datetime",
-        "timestamp",
-        "created",
-        "createdat",
-        "modified",
-        "year",
-        "month",
-        "day",
-        "width",
-        "height",
-        "size",
-        "filesize",
-        "bytes",
-        "resolution",
-        "blur",
-        "age",
-        "temperature",
-        "weight",
-        "price",
-        "humidity",
-        "distance",
-        "altitude",
-        "speed",
-        "duration",
-        "volume",
-        "count",
-        "depth",
-        "length",
-        "iso",
-    ];
-    NUMBERS.contains(&plain(name).as_str())
+/// Whether a name says that the column holds something else of photos than what they show: `license`; or, of a column of
+/// numbers, `width`.
+pub(super) fn says_something_else(name: &str, of_numbers: bool) -> bool {
+    let name = plain(name);
+    OTHERS.contains(&name.as_str()) || of_numbers && NUMBERS.contains(&name.as_str())
 }
 
 /// Whether a name says that the column tells which rows are to be left out, or used.
@@ -484,7 +453,7 @@ mod tests {
         assert!(
             is_other_table("sample_submission") && is_other_table("test_labels") && !is_other_table("train")
         );
-        for names in [&FILES[..], &LABELS, &SPLITS, &GROUPS, &OTHERS, &TABLES] {
+        for names in [&FILES[..], &LABELS, &SPLITS, &GROUPS, &NUMBERS, &OTHERS, &TABLES] {
             assert!(names.iter().all(|name| plain(name) == *name), "written as they are compared");
         }
     }

@@ -18,6 +18,7 @@ use super::discover::{files, folders, is_table};
 use super::sheet::{Row, Sheet};
 use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, table_error};
 use crate::files::folder_of;
+use crate::names::ending;
 use crate::source::role::{self, Role};
 use crate::source::{UNUSED, id_of};
 use crate::text::count;
@@ -140,9 +141,8 @@ pub(super) fn apply_tables(root: &Path, tables: &[PathBuf], labelled: &mut Label
 /// A warning of files that are called as lists of a split, in forms that are not read.
 fn unread(root: &Path, table: Option<&Path>) -> Option<String> {
     let is_one = |path: &PathBuf| {
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         let stem = stem(path);
-        matches!(ending.as_str(), "json" | "lst" | "npy" | "npz" | "pkl" | "mat" | "yaml" | "yml")
+        matches!(ending(path).as_str(), "json" | "lst" | "npy" | "npz" | "pkl" | "mat" | "yaml" | "yml")
             && (stem.contains("split") || side(&stem).is_some())
     };
     let is_table = |path: &&PathBuf| table.is_some_and(|table| table.file_name() == path.file_name());
