@@ -1,6 +1,8 @@
 //! Files of a run that were damaged, changed or removed: it is said, or nothing comes of it; never another result.
 
+use std::fmt;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -17,8 +19,31 @@ fn place() -> &'static Place {
     })
 }
 
+/// The name of a copy of the run, which is removed with it: resumed, each is as large as the run.
+struct RunCopy(String);
+
+impl Drop for RunCopy {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(place().path(&self.0));
+    }
+}
+
+impl Deref for RunCopy {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RunCopy {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A copy of the run; files are the same ones until they are replaced.
-fn copy(name: &str) -> String {
+fn copy(name: &str) -> RunCopy {
     fn link(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -38,11 +63,11 @@ fn copy(name: &str) -> String {
         }
     }
     link(&place().path("run"), &place().path(name));
-    name.to_owned()
+    RunCopy(name.to_owned())
 }
 
 /// A run that was ended before its model was written.
-fn unfinished(name: &str) -> String {
+fn unfinished(name: &str) -> RunCopy {
     let run = copy(name);
     for file in ["model.safetensors", "predictions.csv", "checksums.b3", "report.html"] {
         fs::remove_file(place().path(&run).join(file)).unwrap();
@@ -122,7 +147,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_whole_one_before_it() {
 }
 
 /// The last checkpoint within a phase, alone, with its text and its tensors changed as another program could.
-fn forged(name: &str, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bool) -> (String, PathBuf) {
+fn forged(name: &str, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bool) -> (RunCopy, PathBuf) {
     const ENTRY: &str = "ocelli-checkpoint";
     let run = unfinished(name);
     let within = |path: &PathBuf| {
@@ -384,7 +409,7 @@ fn two_processes_do_not_work_on_one_run() {
     let other = File::create(&lock).unwrap();
     other.lock().unwrap();
     let refused = place().refusal(&["train", "--resume", &run]);
-    assert!(refused.contains("another process is using this run") && refused.contains(&run), "{refused}");
+    assert!(refused.contains("another process is using this run") && refused.contains(&*run), "{refused}");
     other.unlock().unwrap();
     resumed(&run);
 

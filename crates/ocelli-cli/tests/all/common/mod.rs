@@ -3,8 +3,10 @@
 pub mod server;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{LazyLock, Mutex};
 
 use tempfile::TempDir;
 
@@ -49,7 +51,9 @@ impl Place {
     }
 
     pub fn empty() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        let folder = TempDir::new().unwrap();
+        remove_at_the_end(folder.path());
+        Self { folder }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -94,6 +98,23 @@ impl Place {
 
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
+    }
+}
+
+/// Has a folder removed when this process ends, however it does: nothing drops what a `static` holds. Where there is no
+/// shell, it stays.
+fn remove_at_the_end(folder: &Path) {
+    const REMOVE: &str =
+        r#"trap '' HUP INT TERM; while IFS= read -r folder; do set -- "$@" "$folder"; done; rm -rf -- "$@""#;
+    static SHELL: LazyLock<Option<Mutex<Child>>> = LazyLock::new(|| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", REMOVE]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell.spawn().ok().map(Mutex::new)
+    });
+    if let Some(shell) = &*SHELL
+        && let Some(input) = &mut shell.lock().unwrap().stdin
+    {
+        let _ = writeln!(input, "{}", folder.display());
     }
 }
 
