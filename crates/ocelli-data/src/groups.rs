@@ -70,7 +70,7 @@ pub struct RelatedImages {
 /// Roboflow's: `cat_jpg.rf.HASH.jpg`.
 const ROBOFLOW: &str = r"([^/]+?)(?:\.rf\.[^/]*)?$";
 /// What programs that augment images add to their names: `cat_aug.png`, `cat-flip.png`, `cat_rot90.png`, `aug_cat.png`.
-const CHANGED: &str = r"(?i)(?:^|/)(?:(?:aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|crop(?:ped)?)[_ -]+)?([^/]+?)(?:[_. -]+(?:aug(?:mented)?|(?:(?:horizontal|vertical)[_ -]?)?[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|copy)[_-]?[0-9]*)*\.[^/.]+$";
+const CHANGED: &str = r"(?i)(?:^|/)(?:(?:aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|crop(?:ped)?|r(?:90|180|270))[_ -]+)?([^/]+?)(?:[_. -]+(?:aug(?:mented)?|(?:(?:horizontal|vertical)[_ -]?)?[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|copy|r(?:90|180|270))[_-]?[0-9]*)*\.[^/.]+$";
 /// Keras': `cat_0_1234.png` of `cat.png`.
 const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4})?\.[^/.]+$";
 /// The bands and cameras of a drone's shot: `DJI_0001_D.JPG`, `DJI_0001_MS_NIR.TIF`.
@@ -79,6 +79,10 @@ const BANDS: &str = r"(?i)(DJI_[^/]*?[0-9]+)(?:_(?:D|T|W|Z|V|S|MS_[A-Z]+))?\.[^/
 const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?c(?:ol)?[0-9]+|(?:tile|patch)[_-]?[0-9]+)\.[^/.]+$";
 /// The two of a pair: `10_left.jpeg`, `10_right.jpeg`.
 const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right)\.[^/.]+$";
+/// Images of one patient, animal, video: `patient07_img2.png`, `sub-01_slice3.png`.
+const SUBJECTS: &str = r"(?i)((?:patient|pat|subject|subj|sub|person|participant|donor|case|animal|specimen|lesion|slide|video|vid|clip|scene|sequence|seq|burst)[_ -]?[0-9]+)[_ -][^/]+$";
+/// Frames of a film: `p00_frame000.png`.
+const FRAMES: &str = r"(?i)([^/]+?)[_ -](?:frame|frm)[_ -]?[0-9]+\.[^/.]+$";
 /// What an iPhone has edited: `IMG_E0001.JPG` of `IMG_0001.JPG`.
 const IPHONE: &str = r"(?i)IMG_E?([0-9]+)\.[^/.]+$";
 /// The same image in another format: `DSC1.jpg` and `DSC1.tif`. Numbers alone may be those of two collections.
@@ -101,6 +105,9 @@ const CHANGED_FOLDERS: [&str; 14] = [
     "edited",
 ];
 
+/// Folders of the others beside them: `cat/original/1.png`.
+const ORIGINAL_FOLDERS: [&str; 5] = ["orig", "original", "originals", "raw", "source"];
+
 /// The images among these whose names say that they belong together; `None` where there are hardly any.
 pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
     let by_roboflow = related_by(items, ROBOFLOW, false, |name, _| name.contains(".rf."));
@@ -112,6 +119,8 @@ pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
         .or_else(|| related_by(items, BANDS, false, is_longer))
         .or_else(|| related_by(items, TILES, false, |_, _| true))
         .or_else(|| related_by(items, SIDES, false, |_, _| true))
+        .or_else(|| related_by(items, SUBJECTS, false, |_, _| true))
+        .or_else(|| related_by(items, FRAMES, false, |_, _| true))
         .or_else(|| related_by(items, IPHONE, true, |name, _| name.to_lowercase().starts_with("img_e")))
         .or_else(|| {
             let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
@@ -137,8 +146,10 @@ fn related_by(
             let (folder, name) = item.id.rsplit_once('/').unwrap_or(("", &item.id));
             let stem = regex.captures(name)?.get(1)?.as_str();
             let (around, own) = folder.rsplit_once('/').unwrap_or(("", folder));
-            let of_changed = CHANGED_FOLDERS.contains(&own.to_lowercase().as_str());
-            let folder = if of_changed { around } else { folder };
+            let own = own.to_lowercase();
+            let of_changed = CHANGED_FOLDERS.contains(&own.as_str());
+            let is_inside = of_changed || ORIGINAL_FOLDERS.contains(&own.as_str());
+            let folder = if is_inside { around } else { folder };
             Some(((folder, stem), of_changed || is_changed(name, stem)))
         })
         .collect();

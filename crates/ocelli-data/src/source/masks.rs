@@ -217,7 +217,10 @@ impl Masks {
                 1 => String::new(),
                 folders => format!(" and {} more folders", count(folders - 1)),
             };
-            let photos = if photos == root { "it".to_owned() } else { id_of(root, photos) };
+            let photos = match photos {
+                photos if Some(photos.as_path()) == first.parent() => "the folder around it".to_owned(),
+                photos => id_of(root, photos),
+            };
             notices.push(format!(
                 "{} left out: the images in {}{more} have the names of those in {photos} {keep}",
                 masks(number),
@@ -287,20 +290,32 @@ impl<'a> Tree<'a> {
         let around = masks.parent()?;
         let own = &self.below[masks];
         let rest = rest(&file_name(masks));
-        for beside in self.folders.get(around)?.iter().filter(|beside| **beside != masks && !is_named(beside))
-        {
+        let folders = self.folders.get(around)?;
+        let plain: Vec<&Path> = folders.iter().copied().filter(|folder| !is_named(folder)).collect();
+        // `cats_masks` beside `cats`, `dogs_masks` beside `dogs`.
+        let has_masks = |folder: &&Path| {
+            let rest = self::rest(&file_name(folder));
+            !rest.is_empty()
+                && folders.iter().any(|other| is_named(other) && self::rest(&file_name(other)) == rest)
+        };
+        let classes_have_masks = plain.len() > 1 && plain.iter().all(has_masks);
+        for &beside in &plain {
             let name = file_name(beside);
             let of_photos = words(&name).iter().any(|word| PHOTOS.contains(&word.as_str()));
             let other_rest = self::rest(&name);
             // `train` beside `train_masks`.
             let of_split = other_rest == rest && rest.iter().any(|word| role::named_role(word).is_some());
-            if !(of_split || of_photos && (other_rest.is_empty() || other_rest == rest)) {
+            let of_class = classes_have_masks && other_rest == rest;
+            if !(of_split || of_class || of_photos && (other_rest.is_empty() || other_rest == rest)) {
                 continue;
             }
             let stems: HashSet<String> = self.below[beside].iter().map(|image| stem(image)).collect();
             if nearly_all(own, |mask| stems.contains(&base(mask))) {
                 return Some(beside.to_path_buf());
             }
+        }
+        if rest.is_empty() && self.are_of_all(own, &plain) {
+            return Some(around.to_owned());
         }
         // The photos lie directly around the folder, and each has its mask.
         let loose: HashSet<String> =
@@ -323,6 +338,26 @@ impl<'a> Tree<'a> {
         // A folder of many images is searched for each of them: one name in each is looked for first.
         let first = own.first().is_some_and(|mask| as_beside(mask) == Some(true));
         (first && nearly_all(own, |mask| as_beside(mask) == Some(true))).then(|| around.to_owned())
+    }
+}
+
+impl Tree<'_> {
+    /// Whether images have the names of those in all of several folders, which have none in common: `masks/cat1.png`,
+    /// `masks/dog1.png` of `cats/cat1.jpg`, `dogs/dog1.jpg`. Numbers alone come in any folder.
+    fn are_of_all(&self, masks: &[&Path], folders: &[&Path]) -> bool {
+        let bases: HashSet<String> = masks.iter().map(|mask| base(mask)).collect();
+        let stems: Vec<Vec<String>> = folders
+            .iter()
+            .map(|folder| self.below[folder].iter().map(|image| stem(image)).collect())
+            .collect();
+        let all: HashSet<&String> = stems.iter().flatten().collect();
+        let have_masks = |stems: &Vec<String>| {
+            10 * stems.iter().filter(|stem| bases.contains(*stem)).count() >= 9 * stems.len()
+        };
+        folders.len() > 1
+            && all.len() == stems.iter().map(Vec::len).sum::<usize>()
+            && stems.iter().all(have_masks)
+            && nearly_all(masks, |mask| all.contains(&base(mask)))
     }
 }
 

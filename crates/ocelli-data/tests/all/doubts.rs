@@ -450,11 +450,13 @@ fn of_several_tables_the_one_that_names_the_photos_is_read() {
         write(root.path(), "annotations_all.csv", format!("file,kind\n{}", rows(20, &kind)));
         assert_eq!(read(&root).unwrap(), both);
     }
-    // Two tables of all photos: `metadata` says little of what a column `camera` is for.
+    // Two tables of all photos: of columns, the one that is called as labels are says it.
     let root = place(&photos);
     write(root.path(), "metadata.csv", format!("id,camera\n{}", rows(20, &camera)));
-    write(root.path(), "species.csv", format!("id,species\n{}", rows(20, &kind)));
+    write(root.path(), "species.csv", format!("id,habitat\n{}", rows(20, &kind)));
     refused(read(&root), &["metadata.csv, species.csv", "say which"]);
+    write(root.path(), "species.csv", format!("id,species\n{}", rows(20, &kind)));
+    assert_eq!(read(&root).unwrap(), both);
     write(root.path(), "metadata.csv", format!("id,label\n{}", rows(20, &kind)));
     assert_eq!(read(&root).unwrap(), both);
 }
@@ -1298,4 +1300,235 @@ fn the_same_table_in_two_formats_is_one() {
     let data = table::read(root.path(), &TableOptions::default()).unwrap().dataset;
     assert_eq!(data.items.len(), 12);
     noticed(&data, &["labels.csv", "and not those of labels.json"]);
+}
+
+/// Class folders of photos with a table beside them, as they are read.
+fn folders_with(photos: &[String], name: &str, text: &str) -> Result<Labelled, DataError> {
+    let root = place(photos);
+    write(root.path(), name, text);
+    read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).map(|read| {
+        assert!(!read.by_table, "{name}");
+        read.labelled
+    })
+}
+
+#[test]
+fn a_column_beside_class_folders_that_says_no_labels_is_no_reason_to_stop() {
+    let photos: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", ["cat", "dog"][n % 2])).collect();
+    let table = |header: &str, of: &dyn Fn(usize) -> String| {
+        let rows: String = photos.iter().enumerate().map(|(n, path)| format!("{path},{}\n", of(n))).collect();
+        format!("path,{header}\n{rows}")
+    };
+    let words = |n: usize| ["canon", "nikon"][n / 2 % 2].to_owned();
+    for column in ["camera", "sex", "quality", "source", "license"] {
+        let read = folders_with(&photos, "metadata.csv", &table(column, &words)).unwrap();
+        noticed(&read.dataset, &["metadata.csv", "is not read", "class folders are the classes"]);
+        let warned = |notice: &String| notice.starts_with("warning") && notice.contains("metadata");
+        assert!(!read.dataset.notices.iter().any(warned), "{column}");
+    }
+    let read = folders_with(&photos, "metadata.csv", &table("disease", &words)).unwrap();
+    noticed(&read.dataset, &["warning", "its column \"disease\" says \"canon\", \"nikon\""]);
+    let read =
+        folders_with(&photos, "metadata.csv", &table("exclude", &|n| (n % 3 / 2).to_string())).unwrap();
+    noticed(&read.dataset, &["warning", "whatever its column \"exclude\" says"]);
+    for (name, column) in [("metadata.csv", "label"), ("labels.csv", "camera")] {
+        let error = folders_with(&photos, name, &table(column, &words)).map(drop);
+        refused(error, &["not clear which of both are the classes"]);
+    }
+}
+
+#[test]
+fn a_yes_or_no_of_the_split_beside_class_folders_is_followed() {
+    let photos: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", ["a", "b"][n % 2])).collect();
+    let table = |header: &str, yes: &dyn Fn(usize) -> bool| {
+        let row = |(n, path): (usize, &String)| format!("{path},{}\n", u8::from(yes(n)));
+        format!("path,{header}\n{}", photos.iter().enumerate().map(row).collect::<String>())
+    };
+    let read = folders_with(&photos, "meta.csv", &table("is_test", &|n| n >= 18)).unwrap();
+    let split = read.dataset.split.as_ref().map(|split| (split.train.len(), split.test.len()));
+    assert_eq!(split, Some((18, 6)));
+    noticed(&read.dataset, &["the split is that of meta.csv: 18 photos to train on, 6 for testing"]);
+    // Which images are valid is another question.
+    assert_eq!(
+        folders_with(&photos, "meta.csv", &table("is_valid", &|n| n < 18)).unwrap().dataset.split,
+        None
+    );
+}
+
+#[test]
+fn a_question_of_validity_that_most_rows_answer_with_yes_is_no_split() {
+    for name in ["is_valid", "is_valid_image"] {
+        let (root, text) = table_of(40, &format!("file,label,{name}"), |row| {
+            format!("{},{}", ["a", "b"][row % 2], u8::from(row % 4 != 0))
+        });
+        let read = read_table(root.path(), &text, &TableOptions::default()).map(drop);
+        refused(read, &["1 in 30 of 40 rows", "not clear whether these are the validation images"]);
+        let none = TableOptions { split_column: Some(Column::Name("none".to_owned())), ..Default::default() };
+        assert_eq!(read_table(root.path(), &text, &none).unwrap().dataset.split, None);
+    }
+}
+
+#[test]
+fn of_two_tables_that_with_a_column_of_labels_is_read() {
+    let photos: Vec<String> = (0..20).map(|n| format!("images/{n:02}.png")).collect();
+    let rows = |of: &dyn Fn(usize) -> &'static str| -> String {
+        (0..20).map(|n| format!("{n:02}.png,{}\n", of(n))).collect()
+    };
+    let labels = rows(&|n| ["ant", "bee"][n % 2]);
+    let others = rows(&|n| ["m", "f"][n / 2 % 2]);
+    for (label, other) in [("train.csv", "metadata.csv"), ("metadata.csv", "train.csv")] {
+        let root = place(&photos);
+        write(root.path(), label, format!("file,label\n{labels}"));
+        write(root.path(), other, format!("file,sex\n{others}"));
+        let read =
+            read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+        assert_eq!(read.labelled.dataset.items.classes.names(), ["ant", "bee"], "{label}");
+    }
+}
+
+#[test]
+fn corrections_beside_the_labels_are_not_passed_over() {
+    let (root, text) = table_of(40, "file,label", |row| ["a", "b"][row % 2].to_owned());
+    write(root.path(), "labels.csv", &text);
+    let some: String = (0..5).map(|row| format!("{row:03}.png,{}\n", ["b", "a"][row % 2])).collect();
+    for (name, header) in [("corrections.csv", "file,label"), ("labels_new.csv", "path,class")] {
+        write(root.path(), name, format!("{header}\n{some}"));
+        let read = table::read(root.path(), &TableOptions::default()).map(drop);
+        refused(read, &[name, "says other labels than labels.csv for 5 images"]);
+        std::fs::remove_file(root.path().join(name)).unwrap();
+    }
+    // Some of the same rows once more are none.
+    let same: String = text.lines().take(6).map(|line| format!("{line}\n")).collect();
+    write(root.path(), "hard.csv", same);
+    assert_eq!(table::read(root.path(), &TableOptions::default()).unwrap().dataset.items.len(), 40);
+}
+
+#[test]
+fn predictions_are_no_labels_by_the_name_of_their_column() {
+    for name in ["prediction", "Predicted Class", "y_pred"] {
+        let (root, text) = table_of(12, &format!("file,{name}"), |row| ["a", "b"][row % 2].to_owned());
+        let read = read_table(root.path(), &text, &TableOptions::default()).map(drop);
+        refused(read, &["of predictions by its name"]);
+        let asked = TableOptions { label_columns: vec![Column::Name(name.to_owned())], ..Default::default() };
+        assert_eq!(read_table(root.path(), &text, &asked).unwrap().dataset.items.len(), 12);
+    }
+}
+
+#[test]
+fn numbers_in_folders_of_train_and_test_are_those_of_train() {
+    for inner in ["", "images/"] {
+        let photos: Vec<String> = ["train", "test"]
+            .iter()
+            .flat_map(|side| (0..12).map(move |n| format!("{side}/{inner}{n}.png")))
+            .collect();
+        let root = place(&photos);
+        let rows: String = (0..12).map(|n| format!("{n},{}\n", ["a", "b"][n % 2])).collect();
+        write(root.path(), "train.csv", format!("id,label\n{rows}"));
+        let read =
+            read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+        let items = &read.labelled.dataset.items.items;
+        let train = root.path().join("train");
+        assert!(items.len() == 12 && items.iter().all(|item| item.path.starts_with(&train)), "{inner}");
+    }
+}
+
+#[test]
+fn masks_beside_class_folders_are_no_class() {
+    let classes = ["cat", "dog"];
+    let photos: Vec<String> =
+        classes.iter().flat_map(|class| (0..8).map(move |n| format!("{class}/{class}{n}.png"))).collect();
+    let named = |masks: &[String]| {
+        let data = folder::read(place(&[&photos[..], masks].concat()).path()).unwrap();
+        (data.items.classes.names().to_vec(), data.notices)
+    };
+    let masks: Vec<String> =
+        classes.iter().flat_map(|class| (0..8).map(move |n| format!("masks/{class}{n}.png"))).collect();
+    let (names, notices) = named(&masks);
+    assert_eq!(names, classes);
+    assert!(notices.iter().any(|notice| notice.contains("16 segmentation masks left out")), "{notices:?}");
+    let masks: Vec<String> = classes
+        .iter()
+        .flat_map(|class| (0..8).map(move |n| format!("{class}_masks/{class}{n}.png")))
+        .collect();
+    assert_eq!(named(&masks).0, classes);
+    // People with a mask: numbers alone are in all folders.
+    let faces: Vec<String> = ["mask", "scarf", "none"]
+        .iter()
+        .flat_map(|class| (0..8).map(move |n| format!("{class}/{n}.png")))
+        .collect();
+    assert_eq!(folder::read(place(&faces).path()).unwrap().items.classes.len(), 3);
+}
+
+#[test]
+fn opposites_and_words_of_a_status_are_no_reason_to_warn() {
+    let unsorted = |names: [&str; 2]| {
+        let photos: Vec<String> = (0..8).map(|n| format!("{}/{n}.png", names[n % 2])).collect();
+        let data = folder::read(place(&photos).path()).unwrap();
+        data.notices.iter().any(|notice| notice.contains("without a class"))
+    };
+    assert!(!unsorted(["sorted", "unsorted"]) && !unsorted(["labeled", "not labeled"]));
+    assert!(unsorted(["cats", "unsorted"]) && unsorted(["cats", "Papierkorb"]));
+    let warned = |header: &str, values: [&str; 2]| {
+        let row = |row: usize| format!("{},{}", ["a", "b"][row % 2], values[row / 2 % 2]);
+        let (root, text) = table_of(24, header, row);
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        data.notices.iter().any(|notice| notice.contains("are used alike"))
+    };
+    assert!(
+        !warned("file,label,status", ["married", "single"]) && !warned("file,label,use", ["food", "tool"])
+    );
+    assert!(warned("file,label,status", ["ok", "rejected"]) && warned("file,label,corrupt", ["0", "1"]));
+}
+
+#[test]
+fn a_part_of_a_split_that_is_alone_in_another_name_is_entered() {
+    let photos: Vec<String> = (0..8).map(|n| format!("Final_Training/Images/{:05}/{n}.png", n % 2)).collect();
+    let data = folder::read(place(&photos).path()).unwrap();
+    assert_eq!(data.items.classes.names(), ["00000", "00001"]);
+}
+
+#[test]
+fn classes_named_by_a_number_and_a_word_are_doubted() {
+    let notices = |names: &[&str]| {
+        let photos: Vec<String> =
+            names.iter().flat_map(|name| (0..2).map(move |n| format!("{name}/{n}.png"))).collect();
+        folder::read(place(&photos).path()).unwrap().notices.join("\n")
+    };
+    let said = notices(&["p01_benign", "p02_malignant", "p03_benign", "p04_malignant"]);
+    assert!(said.contains("warning: each class is named by a number of its own"), "{said}");
+    for names in [
+        &["2019_cat", "2019_dog", "2020_cat", "2020_dog"][..],
+        &["Anna_apple", "Anna_pear", "Ben_apple", "Ben_pear", "Cem_apple"],
+    ] {
+        assert!(notices(names).contains("two things at once"), "{names:?}");
+    }
+    assert!(!notices(&["red_apple", "green_apple", "red_car"]).contains("two things at once"));
+    assert!(!notices(&["001_rose", "002_daisy", "003_tulip"]).contains("number of its own"));
+}
+
+#[test]
+fn patients_and_frames_in_names_belong_together() {
+    let groups = |name: &dyn Fn(usize) -> String| {
+        let photos: Vec<String> =
+            (0..24).map(|n| format!("{}/{}.png", ["a", "b"][n / 12], name(n))).collect();
+        let items = folder::read(place(&photos).path()).unwrap().items;
+        ocelli_data::groups::related_images_of(&items)
+            .map(|related| related.groups.iter().flatten().collect::<std::collections::BTreeSet<_>>().len())
+    };
+    assert_eq!(groups(&|n| format!("patient{}_img{}", n / 4, n % 4)), Some(6));
+    assert_eq!(groups(&|n| format!("video_{}_{}", n / 3, n % 3)), Some(8));
+    assert_eq!(groups(&|n| format!("p{:02}_frame{:03}", n / 4, n % 4)), Some(6));
+    assert_eq!(groups(&|n| format!("patient{n}_img0")), None);
+    assert_eq!(groups(&|n| format!("slide{n}")), None);
+    let photos: Vec<String> = ["orig", "aug"]
+        .iter()
+        .flat_map(|kind| (0..12).map(move |n| format!("{}/{kind}/{n}.png", ["a", "b"][n % 2])))
+        .collect();
+    let (data, _) =
+        FolderOptions { outermost: true, ..Default::default() }.look(place(&photos).path()).unwrap();
+    assert!(ocelli_data::groups::related_images_of(&data.items).is_some());
+    assert_eq!(
+        groups(&|n| if n % 2 == 0 { format!("IMG_{n}") } else { format!("IMG_{}_r90", n - 1) }),
+        Some(12)
+    );
 }

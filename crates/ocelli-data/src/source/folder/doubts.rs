@@ -139,9 +139,30 @@ fn two_at_once(classes: &[String]) -> Option<String> {
     let pairs: Vec<(String, String)> = classes.iter().map(halves).collect::<Option<_>>()?;
     let firsts: BTreeSet<&String> = pairs.iter().map(|(first, _)| first).collect();
     let seconds: BTreeSet<&String> = pairs.iter().map(|(_, second)| second).collect();
-    let is_word = |words: &BTreeSet<&String>| words.iter().all(|word| word.chars().any(char::is_alphabetic));
-    let complete = firsts.len() > 1 && seconds.len() > 1 && firsts.len() * seconds.len() == classes.len();
     let named = |words: &BTreeSet<&String>| super::some_names(words.iter().map(|word| (*word).clone()));
+    for (numbers, words) in [(&firsts, &seconds), (&seconds, &firsts)] {
+        if numbers.len() == classes.len()
+            && words.len() > 1
+            && 2 * words.len() <= classes.len()
+            && are_ids(numbers)
+        {
+            return Some(format!(
+                "warning: each class is named by a number of its own ({}) and one of a few words ({}): where the words are to be \
+                 learned, put the images of each together, with the numbers in the files' names",
+                named(numbers),
+                named(words)
+            ));
+        }
+    }
+    let is_word = |words: &BTreeSet<&String>| {
+        words.iter().all(|word| word.chars().any(char::is_alphabetic))
+            || words.iter().all(|word| is_year(word))
+    };
+    let all = firsts.len() * seconds.len();
+    // One may be missing: of many, each has nearly all.
+    let complete = firsts.len() > 1
+        && seconds.len() > 1
+        && (classes.len() == all || all >= 6 && classes.len() + 1 == all);
     (complete && is_word(&firsts) && is_word(&seconds)).then(|| {
         format!(
             "the classes are named by two things at once ({}, each with {}); where one of them is not to be learned, as a \
@@ -152,9 +173,31 @@ fn two_at_once(classes: &[String]) -> Option<String> {
     })
 }
 
+/// Whether names are numbers, or letters before a number, as those of patients are: `p01`, `0042`.
+fn are_ids(names: &BTreeSet<&String>) -> bool {
+    let is_one = |name: &&String| {
+        let digits = name.trim_start_matches(char::is_alphabetic);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    names.iter().all(is_one)
+}
+
 /// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.
 fn unsorted(classes: &[String]) -> Option<String> {
-    const NAMES: [&str; 39] = [
+    const NAMES: [&str; 52] = [
+        "trash",
+        "papierkorb",
+        "discard",
+        "discarded",
+        "rejected",
+        "not used",
+        "to label",
+        "no label yet",
+        "ungelabelt",
+        "gelöscht",
+        "bak",
+        "thumbs",
+        "thumbnails",
         "no label",
         "nolabel",
         "unlabeled",
@@ -201,6 +244,16 @@ fn unsorted(classes: &[String]) -> Option<String> {
         // `New folder (2)`
         NAMES.contains(&words.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '(' | ')' | ' ')))
     };
+    // Sorted or not, labelled or not, may be what is to be learned.
+    let bare = |class: &str| class.to_lowercase().replace([' ', '_', '-'], "");
+    if let [one, other] = classes
+        && let (one, other) = (bare(one), bare(other))
+        && ["un", "not", "nicht"].iter().any(|not| {
+            one.strip_prefix(not) == Some(other.as_str()) || other.strip_prefix(not) == Some(one.as_str())
+        })
+    {
+        return None;
+    }
     let named: Vec<String> = classes.iter().filter(is_one).map(|class| format!("\"{class}\"")).collect();
     (!named.is_empty() && named.len() < classes.len()).then(|| {
         format!(

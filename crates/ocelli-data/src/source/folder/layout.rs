@@ -379,6 +379,12 @@ fn innermost_in_common(classes: &[&Part]) -> Vec<String> {
             return Vec::new();
         }
         for Inner { folder, .. } in &inner {
+            // Photos may lie one folder deeper: `patient 1/benign/images`.
+            let mut folder = folder.as_str();
+            while let Some((around, _)) = folder.rsplit_once('/').filter(|(_, last)| masks::says_photos(last))
+            {
+                folder = around;
+            }
             let last = folder.rsplit('/').next().unwrap_or(folder);
             one_level |= last == folder;
             found_in.entry(last.to_lowercase()).or_default().insert(number);

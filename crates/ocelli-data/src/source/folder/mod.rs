@@ -160,8 +160,9 @@ impl<'a> Reader<'a> {
         let known = self.known;
         let is_class = move |name: &str| known.is_some_and(|known| known.alike(name).is_some());
         let asked = self.root.clone();
-        self.root =
-            self.enter(&asked, |part| role::named_role(&part.name()).is_some() || is_class(&part.name()));
+        // A folder of a split is one alone, too: `train`, but not `Final_Training`.
+        let is_side = |name: &str| role::roles(&[name])[0].is_some();
+        self.root = self.enter(&asked, |part| is_side(&part.name()) || is_class(&part.name()));
         let root = self.root.clone();
         self.leave_out_copies(&root);
         let (parts, loose) = self.parts(&root);

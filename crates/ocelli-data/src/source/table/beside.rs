@@ -143,6 +143,13 @@ pub(super) fn decide(
             }
         };
     }
+    // A column that is not called as labels are, in a table that is not either, is of something else.
+    if read.is_ok()
+        && !are_parts
+        && let Some(label) = candidate.other_label()
+    {
+        return Ok(Verdict::Folders(Some(candidate.mention_column(root, label))));
+    }
     let folders = some_folders(&photos.folders);
     if are_parts {
         let notice = format!(
@@ -320,12 +327,15 @@ pub(super) fn instead_of_named(root: &Path, tables: &Tables) -> Result<Option<Ta
     }
     let others = tables.others.iter().filter_map(|table| one_of(root, table, &finder, &photos));
     let mut others: Vec<Candidate> = others.filter(|other| other.read.is_ok()).collect();
+    // A column that is called label says more than the name of a table whose own column is not clear.
+    if own.is_some() && others.iter().any(is_called) {
+        others.retain(is_called);
+        if others.len() == 1 {
+            return Ok(others.pop().map(|other| other.tables));
+        }
+    }
     match (own, &others[..]) {
         (None, [_]) => Ok(others.pop().map(|other| other.tables)),
-        // A column that is called label says more than the name of a table whose own column is not clear.
-        (Some(own), [one]) if own.read.is_err() && is_called(one) => {
-            Ok(others.pop().map(|other| other.tables))
-        }
         (Some(own), _) if own.read.is_err() => Ok(None),
         (Some(_), [_, ..]) => {
             let labels = std::iter::once(named.clone());
@@ -400,6 +410,34 @@ impl Candidate {
             self.name(root),
             count(self.photos),
             root.display()
+        )
+    }
+
+    /// The name of its column, if neither that nor its own says that it holds labels.
+    fn other_label(&self) -> Option<&str> {
+        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let is_of_labels = |table: &PathBuf| names::says_labels(&stem(table));
+        let label = self.label.as_deref()?;
+        (!names::is_label(label) && !self.tables.labels.iter().any(is_of_labels)).then_some(label)
+    }
+
+    /// The notice that it is not read, which is a warning where its column may be that of the labels, or says which photos
+    /// are to be left out.
+    fn mention_column(&self, root: &Path, column: &str) -> String {
+        let usual = self.mention(root);
+        let cells = self.read.iter().flat_map(|read| read.dataset.items.classes.names());
+        let numbers = cells.clone().all(|cell| cell.starts_with(|first: char| first.is_ascii_digit()));
+        if names::says_left_out(column) {
+            return format!(
+                "warning: {usual}; photos are used whatever its column \"{column}\" says: take out those that are not to be used"
+            );
+        }
+        if names::says_something_else(column, numbers) || names::says_circumstances(column) {
+            return usual;
+        }
+        let some = cells.take(2).map(|cell| format!("\"{cell}\"")).collect::<Vec<_>>().join(", ");
+        format!(
+            "warning: {usual}; its column \"{column}\" says {some} and the like: where these are to be learned, read it"
         )
     }
 

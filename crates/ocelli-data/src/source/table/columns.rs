@@ -247,10 +247,11 @@ impl Search<'_> {
 
     /// Refuses a column of 0 and 1 that is called `valid` or `test`, and may as well say which images are sound, or
     /// how a test turned out: it would hold out half of the images or more.
-    fn check_held_out(&self, column: usize, role: Role) -> Result<(), DataError> {
-        let rows = self.rows();
+    fn check_held_out(&self, column: usize, asked: &names::Asked) -> Result<(), DataError> {
+        let (role, rows) = (asked.role, self.rows());
         let held_out = rows.iter().filter(|row| flag(row.cell(column)) == Some(true)).count();
-        if role == Role::Train || 2 * held_out < rows.len() {
+        let most = rows.len() + usize::from(asked.sure);
+        if role == Role::Train || asked.sure && role == Role::Test || 2 * held_out < most {
             return Ok(());
         }
         let name = self.name(column);
@@ -317,9 +318,12 @@ impl Search<'_> {
         let called = |column: &usize| self.header_name(*column).is_some_and(names::says_left_out);
         let different =
             |column: usize| -> BTreeSet<&str> { self.rows().iter().map(|row| row.cell(column)).collect() };
-        let column = (0..self.sheet.width())
-            .filter(|column| free(column) && called(column))
-            .find(|column| (2..=SOME).contains(&different(*column).len()))?;
+        let column =
+            (0..self.sheet.width()).filter(|column| free(column) && called(column)).find(|column| {
+                let values = different(*column);
+                let name = self.header_name(*column).unwrap_or_default();
+                (2..=SOME).contains(&values.len()) && names::say_left_out(name, values.into_iter())
+            })?;
         let values: Vec<String> = different(column)
             .into_iter()
             .map(|value| format!("\"{}\"", super::sheet::shortened(value)))
@@ -414,9 +418,7 @@ impl Search<'_> {
                 false => answers && cells.both && !self.may_be_class(column, file, labels),
             };
             if is_flag && !flags.iter().any(|(_, role)| *role == asked.role) {
-                if !asked.sure {
-                    self.check_held_out(column, asked.role)?;
-                }
+                self.check_held_out(column, &asked)?;
                 flags.push((column, asked.role));
             } else if is_flag || asked.sure {
                 notices.push(self.ignored(column));
@@ -578,6 +580,13 @@ impl Search<'_> {
                 let detail = format!("has no column of labels beside that of the files ({})", self.all());
                 let advice =
                     "separate its columns by commas, tabs, semicolons or |, and give it a column of labels";
+                return Err(self.error(detail, advice));
+            }
+            [only] if self.header_name(only).is_some_and(names::says_predicted) => {
+                let detail =
+                    format!("has the column {}, of predictions by its name, and no labels", self.name(only));
+                let advice =
+                    "give a table of labels; if these are to be taken for labels, say so (`label_columns`)";
                 return Err(self.error(detail, advice));
             }
             [only] => {

@@ -210,7 +210,7 @@ impl Tables {
                 folder,
                 None,
                 format!("holds several tables that may be the labels: {}", some(several)),
-                "say which (`from_csv`)",
+                "say which (`from_csv`), or, where each has a part of the rows, put them into one",
             )),
         }
     }

@@ -393,10 +393,10 @@ impl Finder {
                 whole.into_iter().filter(|candidate| votes_of(candidate) == most).collect();
             // A path as it is written comes before one in some folder, and a folder for training before
             // others.
-            let rank = |candidate: &Candidate| match candidate.folder.rsplit('/').next().map(fold).as_deref()
-            {
-                Some("") => 0,
-                Some("train" | "training") => 1,
+            let is_train = |folder: &str| matches!(&fold(folder)[..], "train" | "training");
+            let rank = |candidate: &Candidate| match &candidate.folder[..] {
+                "" => 0,
+                folders if folders.split('/').any(is_train) => 1,
                 _ => 2,
             };
             let least = best.iter().map(|candidate| rank(candidate)).min();

@@ -374,20 +374,25 @@ impl ReadTable {
             };
             items.items.iter().map(|item| (item.path.clone(), names(item))).collect()
         };
-        let options = TableOptions {
+        let options = |label: String| TableOptions {
             folder: Some(root.to_owned()),
             allow_missing: true,
-            label_columns: self.label_columns.clone(),
+            label_columns: vec![Column::Name(label)],
             ..TableOptions::default()
         };
-        let has_label = |path: &&PathBuf| {
-            Sheet::read_beginning(path).is_ok_and(|sheet| {
-                let first = sheet.rows.first().map(|row| &row.cells);
-                sheet.names.as_ref().or(first).is_some_and(|names| names.contains(label))
-            })
+        // The same column, or the one that is called as labels are.
+        let label_of = |path: &Path| -> Option<String> {
+            let sheet = Sheet::read_beginning(path).ok()?;
+            let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells))?;
+            // `y` beside `x` is a place in an image.
+            let is_place = |name: &str| name == "y" && header.iter().any(|other| other == "x");
+            let mut called = header.iter().filter(|name| names::is_label(name) && !is_place(name));
+            let only = called.next().filter(|_| called.next().is_none());
+            header.iter().find(|name| *name == label).or(only.filter(|_| names::is_label(label))).cloned()
         };
         let own = labels(items);
-        for other in others.iter().filter(has_label) {
+        for (other, label) in others.iter().filter_map(|other| Some((other, label_of(other)?))) {
+            let options = options(label);
             let Ok(read) = read_one(other, &options, Vec::new()) else { continue };
             let theirs = labels(&read.labelled.dataset.items);
             let more = unnamed.iter().filter(|image| theirs.contains_key(*image)).count();
@@ -395,7 +400,11 @@ impl ReadTable {
             let (same, differ): (Vec<_>, Vec<_>) = both.partition(|(own, theirs)| own == theirs);
             let what = if 10 * more >= items.len() && more > 0 {
                 format!("names {} images that {} does not", count(more), self.name)
-            } else if !differ.is_empty() && 2 * (same.len() + differ.len()) >= items.len() {
+            } else if !differ.is_empty()
+                && (2 * (same.len() + differ.len()) >= items.len()
+                    || differ.len() >= same.len()
+                    || names::says_corrected(&other.file_stem().unwrap_or_default().to_string_lossy()))
+            {
                 format!("says other labels than {} for {} images", self.name, count(differ.len()))
             } else {
                 continue;

@@ -305,7 +305,23 @@ pub(super) fn says_something_else(name: &str, of_numbers: bool) -> bool {
 
 /// Whether a name says that the column tells which rows are to be left out, or used.
 pub(super) fn says_left_out(name: &str) -> bool {
-    const WORDS: [&str; 30] = [
+    const WORDS: [&str; 46] = [
+        "validimage",
+        "imagevalid",
+        "imageisvalid",
+        "usableimage",
+        "ausschließen",
+        "ausgeschlossen",
+        "gelöscht",
+        "löschen",
+        "verwenden",
+        "corrupt",
+        "corrupted",
+        "damaged",
+        "blurry",
+        "duplicate",
+        "isduplicate",
+        "good",
         "exclude",
         "excluded",
         "ignore",
@@ -339,6 +355,18 @@ pub(super) fn says_left_out(name: &str) -> bool {
     ];
     let name = plain(name);
     WORDS.contains(&name.strip_prefix("is").unwrap_or(&name)) || WORDS.contains(&name.as_str())
+}
+
+/// Whether the values of a column that is called `status` or `use` say that rows are in or out.
+pub(super) fn say_left_out<'a>(name: &str, mut values: impl Iterator<Item = &'a str>) -> bool {
+    const WORDS: [&str; 30] = [
+        "yes", "no", "y", "n", "x", "true", "false", "0", "1", "ok", "okay", "good", "bad", "done", "todo",
+        "approved", "accepted", "rejected", "pending", "review", "reviewed", "keep", "drop", "delete",
+        "deleted", "exclude", "excluded", "skip", "ignore", "ja",
+    ];
+    let is_vague =
+        ["use", "used", "status", "reviewstatus", "good", "damaged"].contains(&plain(name).as_str());
+    !is_vague || values.any(|value| WORDS.contains(&plain(value).as_str()))
 }
 
 /// Whether a name says that the column holds sides of the split.
@@ -389,9 +417,9 @@ const TABLES: [&str; 14] = [
     "trainlabels",
     "traininglabels",
     "labelstrain",
-    "metadata",
     "train",
     "training",
+    "metadata",
     "trainmetadata",
     "annotations",
     "traindata",
@@ -399,6 +427,75 @@ const TABLES: [&str; 14] = [
     "data",
     "images",
 ];
+
+/// Whether a table's name, without its ending, says that it holds labels: `labels`, `my_labels`, `annotations`.
+pub(super) fn says_labels(stem: &str) -> bool {
+    let name = plain(stem);
+    ["label", "annotation", "groundtruth", "classes", "diagnos"].iter().any(|word| name.contains(word))
+}
+
+/// Whether a name says that the column holds something about a photo that is rarely learned beside classes of its own: how
+/// it was taken, of whom.
+pub(super) fn says_circumstances(name: &str) -> bool {
+    const WORDS: [&str; 40] = [
+        "sex",
+        "gender",
+        "quality",
+        "view",
+        "viewposition",
+        "position",
+        "occluded",
+        "occlusion",
+        "truncated",
+        "score",
+        "confidence",
+        "checked",
+        "reviewed",
+        "verified",
+        "location",
+        "place",
+        "site",
+        "hospital",
+        "country",
+        "city",
+        "region",
+        "weather",
+        "season",
+        "scanner",
+        "machine",
+        "operator",
+        "side",
+        "laterality",
+        "pose",
+        "angle",
+        "orientation",
+        "format",
+        "modality",
+        "model",
+        "lens",
+        "exposure",
+        "flash",
+        "batch",
+        "title",
+        "link",
+    ];
+    let name = plain(name);
+    WORDS.contains(&name.as_str()) || NUMBERS.contains(&name.as_str())
+}
+
+/// Whether a name says that the column holds what a model has predicted.
+pub(super) fn says_predicted(name: &str) -> bool {
+    let name = plain(name);
+    name == "pred" || name == "preds" || name == "ypred" || name == "yhat" || name.starts_with("predict")
+}
+
+/// Whether a table's name, without its ending, says that it corrects another.
+pub(super) fn says_corrected(stem: &str) -> bool {
+    let name = plain(stem);
+    ["correct", "fix", "relabel", "revis", "updat", "changes", "cleaned", "new", "korrektur"]
+        .iter()
+        .any(|word| name.contains(word))
+}
 
 /// Whether columns are those that `ocelli predict` and a run's `predictions.csv` write, without a label.
 pub(super) fn are_predictions(header: &[String]) -> bool {

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 use super::discover::{files, folders, is_table};
 use super::sheet::{Row, Sheet};
-use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, table_error};
+use super::sides::{SplitColumns, flag};
+use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, names, table_error};
 use crate::files::folder_of;
 use crate::names::ending;
 use crate::source::role::{self, Role};
@@ -115,8 +116,12 @@ pub(super) fn apply_tables(root: &Path, tables: &[PathBuf], labelled: &mut Label
         let roles = |sheet: &Sheet, column: usize| -> BTreeSet<Role> {
             sheet.rows.iter().filter_map(|row| role::said_role(row.cell(column))).collect()
         };
-        Sheet::read_beginning(table)
-            .is_ok_and(|sheet| (0..sheet.width()).any(|column| roles(&sheet, column).len() > 1))
+        Sheet::read_beginning(table).is_ok_and(|sheet| {
+            let asks = |name: &String| names::asked_role(name).is_some_and(|asked| asked.sure);
+            let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells));
+            header.is_some_and(|header| header.iter().any(asks))
+                || (0..sheet.width()).any(|column| roles(&sheet, column).len() > 1)
+        })
     };
     let mut said = tables.iter().filter(says_sides).peekable();
     said.peek()?;
@@ -520,9 +525,9 @@ fn by_numbers(
     Some(lists)
 }
 
-/// A column of 0, 1 and 2, or of words, beside the names.
+/// A column of 0, 1 and 2, of words, or of yes and no (`is_test`), beside the names.
 fn by_partition(path: &Path, finder: &Finder, index: &HashMap<&Path, usize>) -> Option<Lists> {
-    let (sheet, names) = column(path, finder)?;
+    let (sheet, file) = column(path, finder)?;
     let numbers = has_numbers(&stem(path));
     let role = |cell: &str| match cell {
         "0" if numbers => Some(Role::Train),
@@ -532,19 +537,42 @@ fn by_partition(path: &Path, finder: &Finder, index: &HashMap<&Path, usize>) -> 
     };
     // A first row may name the columns.
     let rows = &sheet.rows[..];
-    let names_a_file = |row: &Row| finder.hits(std::iter::once(row.cell(names)), None) > 0;
-    let rows = if rows.len() > 1 && !names_a_file(&rows[0]) { &rows[1..] } else { rows };
+    let names_a_file = |row: &Row| finder.hits(std::iter::once(row.cell(file)), None) > 0;
+    let (header, rows) = match sheet.names.as_ref() {
+        Some(header) => (Some(header), rows),
+        None if rows.len() > 1 && !names_a_file(&rows[0]) => (Some(&rows[0].cells), &rows[1..]),
+        None => (None, rows),
+    };
     let is_side =
-        |column: &usize| *column != names && rows.iter().all(|row| role(row.cell(*column)).is_some());
-    let column = (0..sheet.width()).find(is_side)?;
-    let named: Vec<String> = rows.iter().map(|row| row.cell(names).to_owned()).collect();
+        |column: &usize| *column != file && rows.iter().all(|row| role(row.cell(*column)).is_some());
+    let (column, columns) = match (0..sheet.width()).find(is_side) {
+        Some(column) => (Some(column), None),
+        None => (None, Some(SplitColumns::Flags(vec![flags(header?, rows)?]))),
+    };
+    let of_row = |row: &Row| match &columns {
+        Some(columns) => columns.role(row).ok(),
+        None => role(row.cell(column?)),
+    };
+    let named: Vec<String> = rows.iter().map(|row| row.cell(file).to_owned()).collect();
     let mut lists = Lists { files: vec![path.to_owned()], sides: BTreeMap::new(), twice: None, rivals: None };
     for (row, item) in rows.iter().zip(found(&named, path, finder, index)) {
-        if let (Some(item), Some(role)) = (item, role(row.cell(column)))
+        if let (Some(item), Some(role)) = (item, of_row(row))
             && lists.sides.insert(item, role).is_some_and(|other| other != role)
         {
             lists.twice.get_or_insert(item);
         }
     }
     Some(lists)
+}
+
+/// The first column that asks for a side of the split by its name, as `is_test` does, and says yes or no in all of these rows;
+/// with that side. One of validation that says yes in most of them asks for something else.
+fn flags(header: &[String], rows: &[Row]) -> Option<(usize, Role)> {
+    header.iter().enumerate().find_map(|(column, name)| {
+        let asked = names::asked_role(name).filter(|asked| asked.sure)?;
+        let said: Vec<bool> = rows.iter().map(|row| flag(row.cell(column))).collect::<Option<_>>()?;
+        let yes = said.iter().filter(|said| **said).count();
+        let is_split = (1..said.len()).contains(&yes) && (asked.role != Role::Valid || 2 * yes < said.len());
+        is_split.then_some((column, asked.role))
+    })
 }
