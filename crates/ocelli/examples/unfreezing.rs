@@ -70,7 +70,7 @@ fn main() -> Result<()> {
             Ok(found) => format!("valley {:.1e}, minimum/10 {:.1e}", found.valley, found.minimum),
             Err(_) => "nothing reliable".to_owned(),
         };
-        let start = learner.snapshot();
+        let start = learner.snapshot()?;
         for rate in &rates {
             let began = Instant::now();
             learner.restore(start.clone())?;

@@ -148,6 +148,12 @@ pub enum Error {
         /// The rank of the other process.
         rank: usize,
     },
+    /// A process was lost that had a part of the optimizer's state.
+    #[error(
+        "the optimizer's state was shared out among processes, one of which is lost: go on from the last checkpoint, with any \
+         number of processes"
+    )]
+    StateInParts,
     /// A recipe has a phase that several processes can only share by micro-batches.
     #[error(
         "phase {phase} trains layers of the backbone, which {processes} processes can only share in pieces of a batch; set \

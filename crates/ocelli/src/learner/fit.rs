@@ -20,6 +20,11 @@ use crate::train::input::Inputs;
 
 /// Records the progress of a fit from outside the learner.
 pub(crate) trait LearnerHooks<B: Backbone> {
+    /// Whether this process is to save the state after the next step.
+    fn is_checkpoint_due(&self) -> bool {
+        false
+    }
+
     /// After each batch.
     fn after_step(&mut self, _learner: &LearnerView<B>, _observers: &mut Observers) -> Result<()> {
         Ok(())
@@ -86,6 +91,10 @@ impl<B: Backbone> Hooks<'_, B> {
 impl<B: Backbone> FitHooks<B> for Hooks<'_, B> {
     fn observers(&mut self) -> &mut Observers {
         self.observers
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.above.is_checkpoint_due()
     }
 
     fn after_step(&mut self, now: &FitView<B>) -> Result<()> {

@@ -41,7 +41,7 @@ impl<B: Backbone> Learner<B> {
         let mut done = 0;
         let mut curve = find.search(|rates| {
             let batch = batches.next(&mut fork, inputs, options.mix, observers)?;
-            let step = StepSize { rates, momentum: None, is_last: false };
+            let step = StepSize { rates, momentum: None, is_last: false, is_saved: false };
             let step = train_step(&mut fork, batch, step, options, inputs, &mut accumulation);
             let loss = step.map(|step| step.loss);
             done += 1;
@@ -70,7 +70,12 @@ impl<B: Backbone> Learner<B> {
         let mut began = Instant::now();
         for number in 0..=MEASURED_STEPS {
             let batch = batches.next(&mut fork, inputs, options.mix, observers)?;
-            let step = StepSize { rates: LearningRates::from(1e-9), momentum: None, is_last: false };
+            let step = StepSize {
+                rates: LearningRates::from(1e-9),
+                momentum: None,
+                is_last: false,
+                is_saved: false,
+            };
             match train_step(&mut fork, batch, step, options, inputs, &mut accumulation) {
                 Ok(_) | Err(StepError::NotFinite(_)) => {}
                 Err(StepError::Loss(error)) => return Err(error),

@@ -68,9 +68,16 @@ impl TrainSnapshot {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// A snapshot: after a fit, or within one that an error has ended, such as a request to stop.
-    pub fn snapshot(&self) -> TrainSnapshot {
-        TrainSnapshot::of(&self.view())
+    /// A snapshot: after a fit, or within one that an error has ended, such as a request to stop. Of several processes that
+    /// train together, process 0 has the whole state.
+    ///
+    /// # Errors
+    /// [`Error::StateInParts`](crate::Error::StateInParts) where a process was lost, which had a part of the optimizer's state.
+    pub fn snapshot(&self) -> Result<TrainSnapshot> {
+        match self.unfinished.as_ref().is_none_or(Fit::is_whole) {
+            true => Ok(TrainSnapshot::of(&self.view())),
+            false => Err(Error::StateInParts),
+        }
     }
 
     /// The network with a head of this form, whose values are to be replaced.

@@ -124,7 +124,7 @@ fn step<B: Backbone>(
 ) -> Result<Step> {
     let targets = targets(learner, images);
     let batch = TrainBatch { images, targets, input, part: None, waited: 0.0 };
-    let size = StepSize { rates: LearningRates::from(1e-9), momentum: None, is_last: true };
+    let size = StepSize { rates: LearningRates::from(1e-9), momentum: None, is_last: true, is_saved: false };
     match train_step(state, batch, size, &learner.options, &learner.inputs, accumulation) {
         Ok(step) => Ok(step),
         Err(StepError::Loss(error)) => Err(error),

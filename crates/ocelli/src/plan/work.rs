@@ -167,15 +167,17 @@ impl Steps {
         let loaded = if self.loads_all { self.batch as f64 } else { images };
         let loading = loaded * (load + frozen);
         let mut step = Seconds {
-            shared: own as f64 * piece + (own as f64 - most) * add,
-            same: head + optimizer,
+            // Each process updates a shard of the parameters.
+            shared: own as f64 * piece + (own as f64 - most) * add + share * optimizer,
+            same: head,
             exchange: 0.0,
         };
         *if self.loads_all { &mut step.same } else { &mut step.shared } += loading;
         if processes > 1 {
-            // Gradients become bytes and numbers again, and the rest of the tree is added up, by shares.
-            let turned = most * pack + (all * share + 1.0) * unpack + (all - 1.0) * share * add;
-            let travelling = link.all_gather(processes, 1.0, handling)
+            // Gradients, and new weights, become bytes and numbers again; the rest of the tree is added up, by shards.
+            let turned = (most + share) * pack + (all * share + 1.0) * unpack + (all - 1.0) * share * add;
+            // Whether all photos could be read, and the norm of the gradients.
+            let travelling = 2.0 * link.all_gather(processes, 1.0, handling)
                 + link.all_gather(processes, images * self.row, handling)
                 + link.all_to_all(processes, most * self.gradients, handling)
                 + link.all_gather(processes, self.gradients * share, handling);

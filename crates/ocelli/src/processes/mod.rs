@@ -4,8 +4,9 @@
 //! from the same numbers. What takes long on images, decoding and the frozen layers, is shared out in whole
 //! batches, which are those of a single process, and what comes out is gathered; heads are trained by every
 //! process on all features, which takes less time than sending gradients would. Layers of the backbone are
-//! trained in pieces of a batch (`train/micro_batches.rs`). So the result is the same, to the bit, with any
-//! number of processes. Process 0 alone writes and prints.
+//! trained in pieces of a batch (`train/micro_batches.rs`), each process updating a shard of the parameters
+//! (`train/shards.rs`). So the result is the same, to the bit, with any number of processes. Process 0 alone
+//! writes and prints.
 
 pub(crate) mod agreement;
 pub(crate) mod gather;

@@ -16,6 +16,7 @@ use crate::recipe::{Phase, Recipe};
 use crate::run::checkpoint::Checkpoints;
 use crate::run::progress::Progress;
 use crate::schedule::Schedule;
+use crate::train::fit::Fit;
 
 /// Tracks a recipe: its progress, its time, and its checkpoints, if it writes any.
 pub(crate) struct Tracker {
@@ -101,10 +102,16 @@ impl Tracker {
 }
 
 impl<B: Backbone> LearnerHooks<B> for Tracker {
+    fn is_checkpoint_due(&self) -> bool {
+        self.checkpoints.as_ref().is_some_and(Checkpoints::is_due)
+    }
+
     fn after_step(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
-        match &self.checkpoints {
-            Some(checkpoints) if checkpoints.is_due() => self.write_checkpoint(learner, observers),
-            _ => Ok(()),
+        // Where processes share the state out, after the next step.
+        let is_due = self.checkpoints.as_ref().is_some_and(Checkpoints::is_due);
+        match is_due && learner.fit.is_none_or(Fit::is_whole) {
+            true => self.write_checkpoint(learner, observers),
+            false => Ok(()),
         }
     }
 

@@ -79,6 +79,11 @@ pub(crate) trait FitHooks<B: Backbone> {
     /// The observers.
     fn observers(&mut self) -> &mut Observers;
 
+    /// Whether this process is to save the state after the next step.
+    fn is_checkpoint_due(&self) -> bool {
+        false
+    }
+
     /// After each batch.
     fn after_step(&mut self, _now: &FitView<B>) -> Result<()> {
         Ok(())
@@ -134,6 +139,26 @@ impl Fit {
         options: &TrainOptions,
         hooks: &mut dyn FitHooks<B>,
     ) -> Result<Vec<EpochRecord>> {
+        let result = self.run_epochs(state, inputs, options, hooks);
+        if matches!(result, Err(Error::Stopped)) {
+            // All processes stop at the same place.
+            self.accumulation.gather(&state.network, &inputs.processes)?;
+        }
+        result
+    }
+
+    /// Whether process 0 has the whole state, so that it can be saved.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.accumulation.is_whole()
+    }
+
+    fn run_epochs<B: Backbone>(
+        &mut self,
+        state: &mut TrainState<B>,
+        inputs: &mut Inputs,
+        options: &TrainOptions,
+        hooks: &mut dyn FitHooks<B>,
+    ) -> Result<Vec<EpochRecord>> {
         inputs.prepare(state, self.schedule.epochs(), hooks.observers())?;
         let mut records = Vec::new();
         while !self.is_over() {
@@ -141,6 +166,7 @@ impl Fit {
             let began = Instant::now();
             let mut times = EpochTimes { fit: state.fits, epoch: self.epoch + 1, ..EpochTimes::default() };
             self.train_epoch(state, inputs, options, hooks, &mut times)?;
+            self.accumulation.gather(&state.network, &inputs.processes)?;
             let trained = Instant::now();
             // The average is validated and saved, if there is one; training continues with the weights
             // themselves.
@@ -223,7 +249,9 @@ impl Fit {
                 let point = self.schedule.at(self.epoch * batches + self.batch, batches);
                 let rates = self.rates.scaled(point.lr_factor);
                 let is_last = self.batch + 1 == batches;
-                let (images, step) = (batch.images, StepSize { rates, momentum: point.momentum, is_last });
+                let is_saved = hooks.is_checkpoint_due();
+                let images = batch.images;
+                let step = StepSize { rates, momentum: point.momentum, is_last, is_saved };
                 let step = train_step(state, batch, step, options, inputs, &mut self.accumulation).map_err(
                     |error| match error {
                         StepError::NotFinite(error) => self.diverged(&error, rates),

@@ -39,6 +39,21 @@ impl ParameterGradients {
         Self(take.1)
     }
 
+    /// Each, by its parameter.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ParamId, &Tensor<1>)> {
+        self.0.iter()
+    }
+
+    /// Keeps those of some parameters.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&ParamId) -> bool) {
+        self.0.retain(|id, _| is_kept(id));
+    }
+
+    /// One parameter's.
+    pub(crate) fn get(&self, id: &ParamId) -> Option<&Tensor<1>> {
+        self.0.get(id)
+    }
+
     /// The parameters that have one.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &ParamId> {
         self.0.keys()
@@ -82,9 +97,8 @@ impl ParameterGradients {
         self.0.values().map(sum_of_squares).sum::<f64>().sqrt()
     }
 
-    /// Clips the norm of all together to `most` (Pascanu et al. 2013, <https://arxiv.org/abs/1211.5063>).
-    pub(crate) fn clip(&mut self, most: f64) {
-        let norm = self.norm();
+    /// Clips the norm of all together, which is `norm`, to `most` (Pascanu et al. 2013, <https://arxiv.org/abs/1211.5063>).
+    pub(crate) fn clip(&mut self, norm: f64, most: f64) {
         if norm > most {
             self.scale(most / norm);
         }

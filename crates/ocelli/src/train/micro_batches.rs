@@ -3,8 +3,8 @@
 //! A batch is cut into pieces of a fixed number of images. The backbone runs forward and backward on one piece
 //! at a time; the head takes the pooled features of the whole batch, so that its batch norm and the loss see
 //! all of it, in every process. The gradients of the pieces are the leaves of one fixed tree of sums. Each
-//! process adds up the nodes that lie in its pieces. Of the rest of the tree each adds up a share of the
-//! parameters, for which all send it their nodes' values, and sends the sums to all: about two sums of all
+//! process adds up the nodes that lie in its pieces. Of the rest of the tree each adds up a shard of the
+//! parameters, for which all send it their nodes' values, and updates these (`shards.rs`): about two sums of all
 //! parameters each, however many processes there are.
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +22,7 @@ use crate::processes::ProcessGroup;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
+use crate::train::shards::{Layout, Shards, ids_of, to_bytes, to_floats};
 use crate::train::state::TrainState;
 use crate::train::step::{Backward, StepError, finite};
 
@@ -37,15 +38,17 @@ pub(crate) struct Piecewise {
     pub(crate) targets: Vec<f32>,
 }
 
-/// The gradients of a batch, in pieces of `size` images.
+/// The gradients of a batch, in pieces of `size` images; of several processes those of the backbone's parameters that are
+/// this one's, and whether any of them has `asked` for something.
 pub(crate) fn backward<B: Backbone>(
     state: &TrainState<B>,
     batch: Piecewise,
     size: usize,
     options: &TrainOptions,
     inputs: &Inputs,
+    asked: bool,
 ) -> std::result::Result<Backward, StepError> {
-    let (of_head, of_backbone) = passes(state, batch, size, options, inputs)?;
+    let (of_head, of_backbone) = passes(state, batch, size, options, inputs, asked)?;
     let mut gradients = of_head.gradients;
     gradients.add(of_backbone);
     Ok(Backward { gradients, ..of_head })
@@ -58,6 +61,7 @@ fn passes<B: Backbone>(
     size: usize,
     options: &TrainOptions,
     inputs: &Inputs,
+    asked: bool,
 ) -> std::result::Result<(Backward, ParameterGradients), StepError> {
     let began = Instant::now();
     let Piecewise { output, part, images, targets } = batch;
@@ -78,7 +82,8 @@ fn passes<B: Backbone>(
         Some(pooled(network, first, piece, key ^ (leaf as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     });
     let mut pooled: Vec<Option<Tensor<2>>> = pooled.collect();
-    let features = gathered(processes, pooled.iter().flatten()).map_err(StepError::Loss)?;
+    let (features, any_asked) =
+        gathered(processes, pooled.iter().flatten(), asked).map_err(StepError::Loss)?;
     let width = features.len() / images;
     let features = TensorData::new(features, [images, width]);
     let features = Tensor::<2>::from_data(features, &network.device().autodiff()).require_grad();
@@ -105,13 +110,16 @@ fn passes<B: Backbone>(
         (node, gradients)
     });
     let nodes: Vec<(Range<usize>, ParameterGradients)> = nodes.collect();
-    let of_backbone = match processes.is_shared() {
-        true => summed(processes, network, nodes, leaves).map_err(StepError::Loss)?,
+    let (of_backbone, shards) = match processes.is_shared() {
+        true => {
+            let (own, shards) = summed(processes, network, nodes, leaves).map_err(StepError::Loss)?;
+            (own, Some(shards))
+        }
         // The whole tree.
-        false => nodes.into_iter().next().map(|(_, gradients)| gradients).unwrap_or_default(),
+        false => (nodes.into_iter().next().map(|(_, gradients)| gradients).unwrap_or_default(), None),
     };
     let batch_stats = pass.into_batch_stats();
-    Ok((Backward { loss: value, forward, gradients: of_head, batch_stats }, of_backbone))
+    Ok((Backward { loss: value, forward, gradients: of_head, batch_stats, shards, any_asked }, of_backbone))
 }
 
 /// The pooled features of a piece, with autodiff, in f32.
@@ -126,42 +134,44 @@ fn add(mut first: ParameterGradients, second: ParameterGradients) -> ParameterGr
     first
 }
 
-/// The pooled features of all pieces, in their order, from all processes.
+/// The pooled features of all pieces, in their order, from all processes, and whether any process has `asked`.
 ///
 /// # Errors
 /// [`Error::Stopped`] where any process was asked to stop.
-fn gathered<'a>(processes: &ProcessGroup, own: impl Iterator<Item = &'a Tensor<2>>) -> Result<Vec<f32>> {
+fn gathered<'a>(
+    processes: &ProcessGroup,
+    own: impl Iterator<Item = &'a Tensor<2>>,
+    asked: bool,
+) -> Result<(Vec<f32>, bool)> {
     let values = own.flat_map(|pooled| {
         pooled.clone().inner().into_data().try_into_vec::<f32>().expect("pooled features are f32")
     });
     let values: Vec<f32> = values.collect();
     if !processes.is_shared() {
-        return Ok(values);
+        return Ok((values, asked));
     }
-    let mut bytes = vec![u8::from(processes.is_to_stop())];
+    let mut bytes = vec![u8::from(processes.is_to_stop()), u8::from(asked)];
     bytes.extend(to_bytes(&values));
     let parts = processes.all_gather(&bytes)?;
-    if parts.iter().any(|part| part.first() == Some(&1)) {
+    let any = |flag: usize| parts.iter().any(|part| part.get(flag) == Some(&1));
+    if any(0) {
         return Err(Error::Stopped);
     }
-    let rest = parts.iter().flat_map(|part| part.get(1..).unwrap_or_default().as_chunks().0);
-    Ok(rest.map(|value| f32::from_le_bytes(*value)).collect())
+    let rest = parts.iter().flat_map(|part| part.get(2..).unwrap_or_default().as_chunks().0);
+    Ok((rest.map(|value| f32::from_le_bytes(*value)).collect(), any(1)))
 }
 
-/// The names of the parameters that have gradients, and the lengths of these.
-type Layout = Vec<(String, usize)>;
-
-/// The sum of the gradients of all processes' nodes. Adding element by element, it does not matter who adds
-/// which elements.
+/// The sum of the gradients of all processes' nodes, of the parameters that are this process's, and whose the others are.
+/// Adding element by element, it does not matter who adds which elements.
 fn summed<B: Backbone>(
     processes: &ProcessGroup,
     network: &Network<B>,
     nodes: Vec<(Range<usize>, ParameterGradients)>,
     leaves: usize,
-) -> Result<ParameterGradients> {
+) -> Result<(ParameterGradients, Shards)> {
     let diverged = |rank| Error::ProcessesDiverged { what: "the gradients", rank };
     let (rank, size) = (processes.rank(), processes.size());
-    let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
+    let ids = ids_of(network);
     let mut layout: Option<Layout> = None;
     let mut own = Vec::new();
     for (_, gradients) in nodes {
@@ -171,41 +181,45 @@ fn summed<B: Backbone>(
         }
         own.push(values);
     }
+    let known = layout.clone().map(|layout| Shards::new(layout, rank, size));
+    // A process without pieces does not know which parameters have gradients.
+    let mut header = serde_json::to_vec(&layout).expect("numbers and texts serialise");
+    header.splice(0..0, (header.len() as u64).to_le_bytes());
     let part = |to: usize| {
-        let values = own.iter().map(|values| to_bytes(&values[tree::leaves_of(to, size, values.len())]));
-        values.reduce(|first, second| [first, second].concat()).unwrap_or_default()
+        let mut bytes = header.clone();
+        if let Some(shards) = &known {
+            own.iter().for_each(|values| bytes.extend(to_bytes(&values[shards.values_of(to)])));
+        }
+        bytes
     };
     let received = processes.all_to_all((0..size).map(part).collect())?;
-    let mut known: HashMap<Range<usize>, Vec<f32>> = HashMap::new();
+    drop(own);
+    let (mut layout, mut parts) = (layout, Vec::new());
     for (from, bytes) in received.iter().enumerate() {
+        let (theirs, values) = read(bytes).ok_or_else(|| diverged(from))?;
+        if let Some(theirs) = theirs
+            && *layout.get_or_insert_with(|| theirs.clone()) != theirs
+        {
+            return Err(diverged(from));
+        }
+        parts.push(values);
+    }
+    drop(received);
+    let shards = Shards::new(layout.ok_or_else(|| diverged(rank))?, rank, size);
+    let length = shards.values_of(rank).len();
+    let mut known: HashMap<Range<usize>, Vec<f32>> = HashMap::new();
+    for (from, values) in parts.into_iter().enumerate() {
         let nodes = tree::nodes_within(&tree::leaves_of(from, size, leaves), leaves);
-        let values = to_floats(bytes).ok_or_else(|| diverged(from))?;
-        let length = values.len().checked_div(nodes.len()).unwrap_or(0);
-        let is_other = known.values().next().is_some_and(|other| other.len() != length);
-        if length * nodes.len() != values.len() || is_other && !nodes.is_empty() {
+        if length * nodes.len() != values.len() {
             return Err(diverged(from));
         }
         for (number, node) in nodes.into_iter().enumerate() {
             known.insert(node, values[number * length..][..length].to_vec());
         }
     }
-    drop(own);
-    let share = tree::sum(0..leaves, &mut |node: &Range<usize>| known.remove(node), &mut add_values);
-    // A process without pieces does not know which parameters have gradients. The first has one.
-    let mut bytes = serde_json::to_vec(&layout).expect("numbers and texts serialise");
-    bytes.splice(0..0, (bytes.len() as u64).to_le_bytes());
-    bytes.extend(to_bytes(&share.unwrap_or_default()));
-    let shares = processes.all_gather(&bytes)?;
-    let (mut first, mut values) = (None, Vec::new());
-    for (from, bytes) in shares.iter().enumerate() {
-        let (layout, share) = read(bytes).ok_or_else(|| diverged(from))?;
-        let first = first.get_or_insert_with(|| layout.clone());
-        if layout.is_some() && layout != *first {
-            return Err(diverged(from));
-        }
-        values.extend(share);
-    }
-    unflat(&first.flatten().unwrap_or_default(), &values, &ids, network).ok_or_else(|| diverged(rank))
+    let sum = tree::sum(0..leaves, &mut |node: &Range<usize>| known.remove(node), &mut add_values);
+    let own = unflat(shards.own(), &sum.unwrap_or_default(), &ids, network).ok_or_else(|| diverged(rank))?;
+    Ok((own, shards))
 }
 
 /// The gradients one after the other, by name.
@@ -223,7 +237,7 @@ fn flat(mut gradients: ParameterGradients, ids: &BTreeMap<&str, ParamId>) -> (La
 
 /// The gradients again; `None` where the values are not as many.
 fn unflat<B: Backbone>(
-    layout: &Layout,
+    layout: &[(String, usize)],
     mut values: &[f32],
     ids: &BTreeMap<&str, ParamId>,
     network: &Network<B>,
@@ -237,26 +251,16 @@ fn unflat<B: Backbone>(
     values.is_empty().then_some(gradients)
 }
 
-/// What a process says of the layout, if it knows it, and its share of the sum.
+/// What a process says of the layout, if it knows it, and the values that it sends.
 fn read(bytes: &[u8]) -> Option<(Option<Layout>, Vec<f32>)> {
     let (length, rest) = bytes.split_first_chunk()?;
-    let (layout, share) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    Some((serde_json::from_slice(layout).ok()?, to_floats(share)?))
+    let (layout, values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    Some((serde_json::from_slice(layout).ok()?, to_floats(values)?))
 }
 
 fn add_values(mut first: Vec<f32>, second: Vec<f32>) -> Vec<f32> {
     first.iter_mut().zip(second).for_each(|(sum, term)| *sum += term);
     first
-}
-
-fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().map(|value| value.to_le_bytes()).collect::<Vec<_>>().into_flattened()
-}
-
-/// `None` where the bytes are not whole numbers.
-fn to_floats(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (floats, rest) = bytes.as_chunks();
-    rest.is_empty().then(|| floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
 }
 
 /// Seconds that gradients take besides their way between processes, and their bytes.
@@ -279,12 +283,12 @@ pub(crate) fn handling<B: Backbone>(
     inputs: &Inputs,
 ) -> Result<Handling> {
     let network = &state.network;
-    let gradients = match passes(state, batch, size, options, inputs) {
+    let gradients = match passes(state, batch, size, options, inputs, false) {
         Ok((_, of_backbone)) => of_backbone,
         Err(StepError::Loss(error)) => return Err(error),
         Err(StepError::NotFinite(_)) => return Err(Error::NoTrainingBatch),
     };
-    let ids: BTreeMap<&str, ParamId> = network.roles().into_keys().map(|id| (network.name(id), id)).collect();
+    let ids = ids_of(network);
     let (mut pack, mut unpack, mut adding, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         let began = Instant::now();

@@ -10,6 +10,7 @@ pub(crate) mod loss;
 pub(crate) mod micro_batches;
 pub(crate) mod optimizer;
 pub(crate) mod options;
+pub(crate) mod shards;
 pub(crate) mod state;
 pub(crate) mod step;
 pub(crate) mod weight_average;

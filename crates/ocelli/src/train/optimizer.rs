@@ -317,6 +317,21 @@ impl OptimizerState {
         network.map(&mut Step { state: self, gradients, rates, momentum })
     }
 
+    /// Keeps the moments of some parameters.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&ParamId) -> bool) {
+        self.moments.retain(|id, _| is_kept(id));
+    }
+
+    /// The moments of a parameter, which has none before its first step.
+    pub(crate) fn moments(&self, id: &ParamId) -> &[Tensor<1>] {
+        self.moments.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Sets the moments of a parameter.
+    pub(crate) fn set_moments(&mut self, id: ParamId, moments: Vec<Tensor<1>>) {
+        self.moments.insert(id, moments);
+    }
+
     /// Adds the state to a file: `PREFIX.0.NAME`, `PREFIX.1.NAME` for the moments of parameter NAME.
     pub(crate) fn write<B: Backbone>(&self, network: &Network<B>, prefix: &str, file: &mut TensorFile) {
         for (id, averages) in &self.moments {

@@ -1,22 +1,28 @@
 //! One training step.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use burn::module::ParamId;
+use burn::tensor::Tensor;
 use ocelli_data::timeline;
 use ocelli_nn::{Backbone, BatchStats, Network, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
+use crate::processes::ProcessGroup;
 use crate::schedule::learning_rates::LearningRates;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::{Inputs, TrainBatch};
 use crate::train::micro_batches::{self, Piecewise};
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
+use crate::train::shards::{Shards, ids_of, to_bytes, to_floats};
 use crate::train::state::{StageInput, TrainState};
 
-/// The optimizer's state, and the gradients accumulated for its next step.
+/// The optimizer's state, and the gradients accumulated for its next step. Of several processes each has those of its own
+/// parameters, until they are [gathered](Self::gather).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Accumulation {
     optimizer: OptimizerState,
@@ -26,6 +32,9 @@ pub(crate) struct Accumulation {
     /// The number of those batches and of their images.
     batches: usize,
     images: usize,
+    /// Which process has what, while process 0 lacks what is others'.
+    #[serde(skip)]
+    shards: Option<Shards>,
 }
 
 /// The learning rates and momentum of a step.
@@ -35,6 +44,8 @@ pub(crate) struct StepSize {
     pub(crate) momentum: Option<f64>,
     /// Whether this is the last batch of the epoch, so that accumulated gradients are used now.
     pub(crate) is_last: bool,
+    /// Whether the state is to be saved after it.
+    pub(crate) is_saved: bool,
 }
 
 /// A loss or gradient norm that became NaN or infinite.
@@ -47,7 +58,82 @@ impl Accumulation {
     /// Before the first step of a fit.
     pub(crate) fn new(options: &TrainOptions) -> Result<Self> {
         let optimizer = OptimizerState::new(options.optimizer.check()?, options.weight_decay);
-        Ok(Self { optimizer, accumulated: ParameterGradients::default(), batches: 0, images: 0 })
+        let accumulated = ParameterGradients::default();
+        Ok(Self { optimizer, accumulated, batches: 0, images: 0, shards: None })
+    }
+
+    /// Whether process 0 has the whole state, so that it can be saved.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.shards.is_none()
+    }
+
+    /// Sends the state of all processes' parameters to process 0.
+    pub(crate) fn gather<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        processes: &ProcessGroup,
+    ) -> Result<()> {
+        let Some(shards) = self.shards.take() else { return Ok(()) };
+        let ids = ids_of(network);
+        let (mut header, mut values): (Vec<(usize, bool)>, Vec<f32>) = (Vec::new(), Vec::new());
+        for (name, _) in shards.own() {
+            let id = &ids[name.as_str()];
+            let (moments, accumulated) = (self.optimizer.moments(id), self.accumulated.get(id));
+            header.push((moments.len(), accumulated.is_some()));
+            for tensor in moments.iter().chain(accumulated) {
+                values.extend(tensor.to_data().try_into_vec::<f32>().expect("moments are f32"));
+            }
+        }
+        let mut parts = vec![Vec::new(); processes.size()];
+        if processes.rank() > 0 {
+            let header = serde_json::to_vec(&header).expect("numbers serialise");
+            parts[0].extend((header.len() as u64).to_le_bytes());
+            parts[0].extend(header);
+            parts[0].extend(to_bytes(&values));
+        }
+        let received = processes.all_to_all(parts)?;
+        if processes.rank() > 0 {
+            return Ok(());
+        }
+        for (rank, bytes) in received.iter().enumerate().skip(1) {
+            let diverged = || Error::ProcessesDiverged { what: "the optimizer's state", rank };
+            self.take(bytes, shards.of(rank), &ids, network).ok_or_else(diverged)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the state of another process's parameters; `None` where it is not that.
+    fn take<B: Backbone>(
+        &mut self,
+        bytes: &[u8],
+        parameters: &[(String, usize)],
+        ids: &BTreeMap<&str, ParamId>,
+        network: &Network<B>,
+    ) -> Option<()> {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (header, values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let header: Vec<(usize, bool)> = serde_json::from_slice(header).ok()?;
+        let values = to_floats(values)?;
+        let mut rest = &values[..];
+        if header.len() != parameters.len() {
+            return None;
+        }
+        for ((name, length), (moments, is_accumulated)) in parameters.iter().zip(header) {
+            let id = *ids.get(name.as_str())?;
+            let mut next = || {
+                let (own, others) = rest.split_at_checked(*length)?;
+                rest = others;
+                Some(Tensor::<1>::from_data(own, &network.device()))
+            };
+            let moments: Vec<Tensor<1>> = (0..moments).map(|_| next()).collect::<Option<_>>()?;
+            if is_accumulated {
+                self.accumulated.insert(id, next()?);
+            }
+            if !moments.is_empty() {
+                self.optimizer.set_moments(id, moments);
+            }
+        }
+        rest.is_empty().then_some(())
     }
 
     /// Whether the last batch has updated the weights.
@@ -103,6 +189,10 @@ pub(crate) struct Backward {
     pub(crate) forward: Duration,
     pub(crate) gradients: ParameterGradients,
     pub(crate) batch_stats: Vec<BatchStats>,
+    /// Which process has the gradients of what, where several have computed them.
+    pub(crate) shards: Option<Shards>,
+    /// Whether any process is to save its state afterwards.
+    pub(crate) any_asked: bool,
 }
 
 /// A value, unless it is NaN or infinite.
@@ -133,7 +223,8 @@ fn backward<B: Backbone>(
         true => ParameterGradients::take_of_head(&state.network, loss.backward()),
         false => ParameterGradients::take(&state.network, loss.backward()),
     };
-    Ok(Backward { loss: value, forward, gradients, batch_stats: pass.into_batch_stats() })
+    let batch_stats = pass.into_batch_stats();
+    Ok(Backward { loss: value, forward, gradients, batch_stats, shards: None, any_asked: false })
 }
 
 /// Trains on a batch. The weights are updated once enough batches have been
@@ -141,7 +232,7 @@ fn backward<B: Backbone>(
 pub(crate) fn train_step<B: Backbone>(
     state: &mut TrainState<B>,
     batch: TrainBatch,
-    size: StepSize,
+    step: StepSize,
     options: &TrainOptions,
     inputs: &Inputs,
     accumulation: &mut Accumulation,
@@ -149,35 +240,55 @@ pub(crate) fn train_step<B: Backbone>(
     let began = Instant::now();
     let computing = timeline::span("forward and backward");
     let TrainBatch { images, targets, input, part, .. } = batch;
-    let Backward { loss, forward, mut gradients, batch_stats } = match (options.micro_batch, input) {
-        (Some(size), StageInput::Maps(output)) => {
-            let batch = Piecewise { output, part: part.unwrap_or(0..images), images, targets };
-            micro_batches::backward(state, batch, size, options, inputs)?
-        }
-        // The head alone takes the whole batch at once.
-        (_, input) => backward(state, input, targets, options, &inputs.data)?,
-    };
+    let Backward { loss, forward, mut gradients, batch_stats, shards, any_asked } =
+        match (options.micro_batch, input) {
+            (Some(size), StageInput::Maps(output)) => {
+                let batch = Piecewise { output, part: part.unwrap_or(0..images), images, targets };
+                micro_batches::backward(state, batch, size, options, inputs, step.is_saved)?
+            }
+            // The head alone takes the whole batch at once.
+            (_, input) => backward(state, input, targets, options, &inputs.data)?,
+        };
     options.loss.check_gradients(&gradients).map_err(StepError::Loss)?;
+    // Of several processes each has the gradients of its own parameters, and keeps the state of these.
+    if let Some(shards) = &shards {
+        accumulation.optimizer.retain(|id| gradients.get(id).is_some());
+        accumulation.accumulated.retain(|id| gradients.get(id).is_some());
+        accumulation.shards = Some(shards.clone());
+    }
+    let norm_of = |gradients: &ParameterGradients, network: &Network<B>| match &shards {
+        Some(shards) => shards.norm(gradients, network, &inputs.processes).map_err(StepError::Loss),
+        None => Ok(gradients.norm()),
+    };
     let several = options.accumulate_steps > 1;
     if several {
         gradients.scale(images as f64);
         gradients.add(accumulation.accumulated.clone());
     }
-    finite("gradients' norm", gradients.norm())?;
+    let mut norm = finite("gradients' norm", norm_of(&gradients, &state.network)?)?;
     let backward = began.elapsed();
     drop(computing);
     let _span = timeline::span("optimizer");
     accumulation.batches += 1;
     accumulation.images += images;
-    if size.is_last || accumulation.batches >= options.accumulate_steps {
+    if step.is_last || accumulation.batches >= options.accumulate_steps {
         if several {
             gradients.scale(1.0 / accumulation.images as f64);
         }
         if let Some(most) = options.max_grad_norm {
-            gradients.clip(most);
+            if several {
+                norm = norm_of(&gradients, &state.network)?;
+            }
+            gradients.clip(norm, most);
         }
         let network = state.network.clone();
-        state.network = accumulation.optimizer.step(network, gradients, size.rates, size.momentum);
+        let network = accumulation.optimizer.step(network, gradients, step.rates, step.momentum);
+        state.network = match &shards {
+            Some(shards) => {
+                shards.with_parameters_of_all(network, &inputs.processes).map_err(StepError::Loss)?
+            }
+            None => network,
+        };
         (accumulation.batches, accumulation.images) = (0, 0);
         accumulation.accumulated = ParameterGradients::default();
     } else {
@@ -185,6 +296,9 @@ pub(crate) fn train_step<B: Backbone>(
     }
     state.network = state.network.clone().update_running_stats(batch_stats);
     state.steps += 1;
+    if any_asked {
+        accumulation.gather(&state.network, &inputs.processes).map_err(StepError::Loss)?;
+    }
     Ok(Step {
         loss,
         forward: forward.as_secs_f64(),

@@ -27,7 +27,7 @@ fn head(rate: f64, epochs: usize) -> Phase {
 
 /// Puts a number into a tensor of the network.
 fn put(learner: &mut Learner, tensor: &str, number: f32) {
-    let TrainSnapshot { header, mut tensors } = learner.snapshot();
+    let TrainSnapshot { header, mut tensors } = learner.snapshot().unwrap();
     let mut values = tensors.get(tensor).unwrap().clone();
     values.values[0] = number;
     tensors.insert(tensor, values.shape, values.values);

@@ -275,7 +275,7 @@ fn learner() -> Learner {
 
 /// Everything that the next fit depends on, to the bit.
 fn print(learner: &Learner) -> (String, Vec<(String, Vec<u32>)>) {
-    let snapshot = learner.snapshot();
+    let snapshot = learner.snapshot().unwrap();
     let bits =
         |name: &str| snapshot.tensors.get(name).unwrap().values.iter().map(|value| value.to_bits()).collect();
     let tensors = snapshot.tensors.names().map(|name| (name.to_owned(), bits(name))).collect();

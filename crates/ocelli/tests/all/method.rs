@@ -86,7 +86,7 @@ fn accumulated_batches_step_together() {
         learner.set_options(TrainOptions { accumulate_steps: accumulate, ..plain() });
         let before = learner.network().to_tensors();
         learner.fit(1e-3, Epochs(1)).unwrap();
-        (moves(&before, &learner.network().to_tensors()), learner.snapshot())
+        (moves(&before, &learner.network().to_tensors()), learner.snapshot().unwrap())
     };
     let (one, two, all) = (fit(1).0, fit(2).0, fit(100).0);
     // Nine batches: nine steps, five, or one at the end of the epoch; at a low rate they lead almost as far as their
@@ -123,7 +123,7 @@ fn a_fit_that_accumulates_and_averages_resumes_exactly() {
     });
     assert!(matches!(stopped.fit(1e-2, Sgdr::cycles(2)), Err(Error::Stopped)));
     let mut resumed = fresh();
-    resumed.restore(stopped.snapshot()).unwrap();
+    resumed.restore(stopped.snapshot().unwrap()).unwrap();
     resumed.resume().unwrap();
     assert_eq!(whole.validate().unwrap(), resumed.validate().unwrap());
 }

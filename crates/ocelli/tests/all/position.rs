@@ -50,7 +50,7 @@ fn assert_resumes(frozen: usize, cached: bool, steps: usize, of: Activity) {
     stop_after(&mut first, steps, of);
     assert!(matches!(first.fit(RATES, Sgdr::cycles(2)), Err(Error::Stopped)));
     let mut second = learner(frozen, cached);
-    second.restore(kept(&first.snapshot())).unwrap();
+    second.restore(kept(&first.snapshot().unwrap())).unwrap();
     second.resume().unwrap();
 
     let mut resumed = [first.history(), second.history()].concat();
@@ -58,7 +58,7 @@ fn assert_resumes(frozen: usize, cached: bool, steps: usize, of: Activity) {
         row.seconds = 0.0;
     }
     assert_eq!(rows, resumed);
-    let (whole, second) = (whole.snapshot(), second.snapshot());
+    let (whole, second) = (whole.snapshot().unwrap(), second.snapshot().unwrap());
     for name in whole.tensors.names() {
         assert_eq!(whole.tensors.get(name), second.tensors.get(name), "{name}");
     }
@@ -92,7 +92,7 @@ fn a_stopped_learner_goes_on_itself() {
 #[test]
 fn a_position_of_another_network_is_refused() {
     let mut one = learner(2, true);
-    let mut snapshot = one.snapshot();
+    let mut snapshot = one.snapshot().unwrap();
     snapshot.tensors.insert("head.8.bias", vec![3], vec![0.0; 3]);
     let before = one.network().to_tensors();
     assert!(matches!(one.restore(snapshot), Err(Error::Network(_))));

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ocelli::distributed::{Tcp, TcpOptions, Threads};
 use ocelli::event::Activity;
 use ocelli::{
-    Augmentation, BadImages, Epochs, Error, Event, Freezing, LrChoice, Mix, Moved, Phase, Precision,
-    ProcessGroup, Recipe, Result, Run, RunConfig, RunEnv, TableOptions, TrainPhase, Tta, Worker,
+    Augmentation, BadImages, Epochs, Error, Event, Freezing, LrChoice, Mix, Moved, Optimizer, Phase,
+    Precision, ProcessGroup, Recipe, Result, Run, RunConfig, RunEnv, TableOptions, TrainPhase, Tta, Worker,
 };
 
 /// Some of the samples, in a folder of their own: 12 photos of each of three classes, one of which is damaged.
@@ -292,6 +292,41 @@ fn a_stopped_run_is_resumed_by_another_number_to_the_same_bits() {
         job.by_threads(then).into_iter().for_each(|result| result.unwrap());
         assert_eq!(result(&out), expected, "{first} processes, then {then}");
         fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+/// Each process has the optimizer's state of some parameters: together they must save and read all of it.
+#[test]
+fn the_state_of_all_layers_is_saved_by_any_number_of_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = photos(folder.path());
+    let cache = |_: usize| folder.path().join("cache");
+    // SGD has one moment, AdamW two; gradients of two batches are added up.
+    for (optimizer, accumulate) in [(Optimizer::ADAM_W, 2), (Optimizer::SGD, 1)] {
+        let mut all_layers = fine_tune(Freezing::Streamed { frozen: 0 });
+        if let Phase::Train(phase) = &mut all_layers {
+            (phase.optimizer, phase.schedule) = (Some(optimizer), Epochs(2).into());
+        }
+        let mut settings = config(&photos, vec![all_layers]);
+        (settings.train.micro_batch, settings.train.accumulate_steps) = (Some(2), accumulate);
+        let new = |_: usize| Some(settings.clone());
+        let alone = folder.path().join("alone");
+        Job { settings: &new, out: &alone, cache: &cache, stops: &never }.by_threads(1).remove(0).unwrap();
+        let expected = result(&alone);
+        fs::remove_dir_all(&alone).unwrap();
+        // Stopped within both epochs, after a step and between two.
+        for (first, then, step) in [(3, 2, 3), (2, 1, 4), (1, 3, 11), (3, 4, 12)] {
+            let out = folder.path().join(format!("{accumulate}-{first}-{then}"));
+            let stops = |asked: usize, steps: usize| asked == 0 && steps >= step;
+            for result in (Job { settings: &new, out: &out, cache: &cache, stops: &stops }).by_threads(first)
+            {
+                assert!(matches!(result, Err(Error::Stopped)), "{result:?}");
+            }
+            let job = Job { settings: &|_| None, out: &out, cache: &cache, stops: &never };
+            job.by_threads(then).into_iter().for_each(|result| result.unwrap());
+            assert_eq!(result(&out), expected, "{optimizer:?}: {first} processes, then {then}, step {step}");
+            fs::remove_dir_all(&out).unwrap();
+        }
     }
 }
 
