@@ -1,11 +1,12 @@
 //! Groups of images: of one patient, one site, one burst of a camera. Metrics on an image are too good if
 //! others of its group are training images.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::source::role;
 use crate::source::table::Column;
 use crate::{DataError, Items};
 
@@ -70,9 +71,11 @@ pub struct RelatedImages {
 /// Roboflow's: `cat_jpg.rf.HASH.jpg`.
 const ROBOFLOW: &str = r"([^/]+?)(?:\.rf\.[^/]*)?$";
 /// What programs that augment images add to their names: `cat_aug.png`, `cat-flip.png`, `cat_rot90.png`, `aug_cat.png`.
-const CHANGED: &str = r"(?i)(?:^|/)(?:(?:aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|crop(?:ped)?|r(?:90|180|270))[_ -]+)?([^/]+?)(?:[_. -]+(?:aug(?:mented)?|(?:(?:horizontal|vertical)[_ -]?)?[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|copy|r(?:90|180|270))[_-]?[0-9]*)*\.[^/.]+$";
-/// Keras': `cat_0_1234.png` of `cat.png`.
-const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4})?\.[^/.]+$";
+const CHANGED: &str = r"(?i)(?:^|/)(?:(?:aug(?:mented)?|flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|crop(?:ped)?|r(?:90|180|270))[_ -]+)?([^/]+?)(?:[_. -]+(?:aug(?:mented)?|(?:(?:horizontal|vertical)[_ -]?)?[hv]?flip(?:ped|lr|tb|ud|h|v)?|mirror(?:ed)?|rot(?:ate|ated)?|crop(?:ped)?|blur(?:red)?|noise|noisy|bright(?:ness|er)?|dark(?:er)?|contrast|gr[ae]y|shift(?:ed)?|zoom(?:ed)?|shear|edited|cop(?:y|ie|ia)|kopie|r(?:90|180|270)|(?:new)?[0-9]{1,3}deg(?:flip(?:lr|tb|ud))?)[_-]?[0-9]*)*\.[^/.]+$";
+/// Keras': `cat_0_1234.png` of `cat.png`; and `cat_90.png`, turned.
+const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4}|_(?:90|180|270))?\.[^/.]+$";
+/// Augmentor's: `cats_original_1.jpg_HASH.jpg` of `1.jpg`.
+const AUGMENTOR: &str = r"(?:[^/]*?_original_)?([^/]+?)(?:\.[A-Za-z]+_[0-9a-f]{8}-[0-9a-f-]+)?\.[^/.]+$";
 /// The bands and cameras of a drone's shot: `DJI_0001_D.JPG`, `DJI_0001_MS_NIR.TIF`.
 const BANDS: &str = r"(?i)(DJI_[^/]*?[0-9]+)(?:_(?:D|T|W|Z|V|S|MS_[A-Z]+))?\.[^/.]+$";
 /// Tiles of a picture: `slide_x0_y1.png`, `slide_row1_col2.png`, `slide_tile_7.png`.
@@ -110,28 +113,34 @@ const ORIGINAL_FOLDERS: [&str; 5] = ["orig", "original", "originals", "raw", "so
 
 /// The images among these whose names say that they belong together; `None` where there are hardly any.
 pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
-    let by_roboflow = related_by(items, ROBOFLOW, false, |name, _| name.contains(".rf."));
     let is_longer = |name: &str, stem: &str| name.rsplit_once('.').is_some_and(|(all, _)| all != stem);
-    by_roboflow
-        .or_else(|| related_by(items, CHANGED, false, is_longer))
-        // Two numbers may be anything where the image itself is not there.
-        .or_else(|| related_by(items, KERAS, true, is_longer))
-        .or_else(|| related_by(items, BANDS, false, is_longer))
-        .or_else(|| related_by(items, TILES, false, |_, _| true))
-        .or_else(|| related_by(items, SIDES, false, |_, _| true))
-        .or_else(|| related_by(items, SUBJECTS, false, |_, _| true))
-        .or_else(|| related_by(items, FRAMES, false, |_, _| true))
-        .or_else(|| related_by(items, IPHONE, true, |name, _| name.to_lowercase().starts_with("img_e")))
+    let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
+    let always = |_: &str, _: &str| true;
+    // Whether the image itself must be there, since the names may be so by chance; and whether a name is that of one image
+    // in all folders of a split.
+    None.or_else(|| related_by(items, ROBOFLOW, false, true, |name, _| name.contains(".rf.")))
+        .or_else(|| related_by(items, AUGMENTOR, false, true, |name, _| name.contains("_original_")))
+        .or_else(|| related_by(items, CHANGED, false, true, is_longer))
+        .or_else(|| related_by(items, KERAS, true, false, is_longer))
+        .or_else(|| related_by(items, BANDS, false, false, is_longer))
+        .or_else(|| related_by(items, TILES, false, true, always))
+        .or_else(|| related_by(items, SIDES, false, true, always))
+        .or_else(|| related_by(items, SUBJECTS, false, true, always))
+        .or_else(|| related_by(items, FRAMES, false, false, always))
         .or_else(|| {
-            let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
-            related_by(items, FORMATS, true, |name, _| !is_jpeg(&name.to_lowercase()))
+            related_by(items, IPHONE, true, false, |name, _| name.to_lowercase().starts_with("img_e"))
         })
+        .or_else(|| related_by(items, FORMATS, true, false, |name, _| !is_jpeg(&name.to_lowercase())))
 }
+
+/// What images have in common: the path before and after the folder of a split, and the stem of their names.
+type Key<'a> = (&'a str, &'a str, &'a str);
 
 fn related_by(
     items: &Items,
     pattern: &'static str,
     needs_original: bool,
+    across_split: bool,
     is_changed: impl Fn(&str, &str) -> bool,
 ) -> Option<RelatedImages> {
     let regex = Regex::new(pattern).expect("a valid pattern");
@@ -157,12 +166,13 @@ fn related_by(
     if found.iter().flatten().filter(|(_, is_changed)| *is_changed).count() < FEWEST {
         return None;
     }
+    let keys = keys_of(&found, across_split);
     // Of each key: the images that are changed, and those that are not.
-    let mut of_key: HashMap<(&str, &str), [Vec<usize>; 2]> = HashMap::new();
-    for (index, (key, is_changed)) in
-        found.iter().enumerate().filter_map(|(index, key)| Some((index, (*key)?)))
-    {
-        of_key.entry(key).or_default()[usize::from(!is_changed)].push(index);
+    let mut of_key: HashMap<Key, [Vec<usize>; 2]> = HashMap::new();
+    for (index, key) in keys.iter().enumerate() {
+        if let (Some(key), Some((_, is_changed))) = (key, found[index]) {
+            of_key.entry(*key).or_default()[usize::from(!is_changed)].push(index);
+        }
     }
     let is_group = |images: &[Vec<usize>; 2]| {
         let [changed, original] = images;
@@ -176,9 +186,46 @@ fn related_by(
     changed.sort_unstable();
     let &(one, other) = changed.first().filter(|_| changed.len() >= FEWEST)?;
     let name = |index: usize| items[index].id.clone();
-    let group = |(key, _): &((&str, &str), bool)| {
-        of_key.get(key).is_some_and(is_group).then(|| format!("{}/{}", key.0, key.1))
+    let group = |key: &Key| {
+        let (before, after, stem) = key;
+        of_key.get(key).is_some_and(is_group).then(|| format!("{before}/{after}/{stem}"))
     };
-    let groups = found.iter().map(|key| group(key.as_ref()?)).collect();
+    let groups = keys.iter().map(|key| group(key.as_ref()?)).collect();
     Some(RelatedImages { groups, pattern, example: (name(one), name(other)) })
+}
+
+/// The key of each image. Where names may be those of one image in all folders of a split, an image that is called as a
+/// changed one of `train` belongs to it in `valid`, too; unless both have an image of the name itself.
+fn keys_of<'a>(found: &[Option<((&'a str, &'a str), bool)>], across_split: bool) -> Vec<Option<Key<'a>>> {
+    let mut outside: HashMap<&str, (&str, &str)> = HashMap::new();
+    let mut originals: HashMap<Key, HashSet<&str>> = HashMap::new();
+    if across_split {
+        for &((folder, stem), is_changed) in found.iter().flatten() {
+            let (before, after) = *outside.entry(folder).or_insert_with(|| without_split(folder));
+            if !is_changed {
+                originals.entry((before, after, stem)).or_default().insert(folder);
+            }
+        }
+    }
+    let key = |&((folder, stem), _): &((&'a str, &'a str), bool)| -> Key<'a> {
+        let whole = (folder, "", stem);
+        let Some((before, after)) = outside.get(folder) else { return whole };
+        let joined = (*before, *after, stem);
+        if originals.get(&joined).is_none_or(|folders| folders.len() < 2) { joined } else { whole }
+    };
+    found.iter().map(|found| found.as_ref().map(key)).collect()
+}
+
+/// The parts of a path before and after the folder of a split: of `data/train/cats`, `data` and `cats`.
+fn without_split(folder: &str) -> (&str, &str) {
+    let mut start = 0;
+    for name in folder.split('/') {
+        let end = start + name.len();
+        if role::roles(&[name])[0].is_some() {
+            let after = folder.get(end + 1..).unwrap_or_default();
+            return (folder[..start].trim_end_matches('/'), after);
+        }
+        start = end + 1;
+    }
+    (folder, "")
 }

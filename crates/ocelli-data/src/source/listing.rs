@@ -35,7 +35,7 @@ const DRAWN: &str = "a picture that Ocelli has drawn";
 const CACHE: &str = "a cache, as its CACHEDIR.TAG says";
 
 /// Files and folders that systems and other programs leave among photos; upper and lower case are the same.
-const LEFT_BEHIND: [(&str, &str); 31] = [
+const LEFT_BEHIND: [(&str, &str); 33] = [
     ("@eaDir", "thumbnails of a Synology NAS"),
     ("#recycle", "the recycle bin of a Synology NAS"),
     ("#snapshot", "snapshots of a NAS"),
@@ -67,6 +67,8 @@ const LEFT_BEHIND: [(&str, &str); 31] = [
     (".dtrash", "the recycle bin of digiKam"),
     ("THMBNL", "thumbnails of a camera's films"),
     ("__pycache__", "what Python keeps"),
+    ("site-packages", "packages of Python"),
+    ("node_modules", "packages of Node.js"),
 ];
 
 /// How the reason begins why a link is left out that leads nowhere.
@@ -221,6 +223,9 @@ pub(crate) fn refused(entry: &DirEntry) -> Option<Skipped> {
         );
     }
     if kind.is_dir() {
+        if path.join("pyvenv.cfg").is_file() {
+            return Some(Skipped::new(path, "a virtual environment of Python"));
+        }
         return made_by_ocelli(path).map(|made| Skipped::new(path, made));
     }
     if let Some(skipped) = no_photo_yet(path).filter(|_| kind.is_file()) {

@@ -21,7 +21,8 @@ use crate::text::count;
 use crate::{Skipped, text_of};
 
 /// Words in the names of folders of masks.
-const MASKS: [&str; 15] = [
+const MASKS: [&str; 16] = [
+    "seg",
     "mask",
     "masks",
     "trimap",
@@ -305,7 +306,10 @@ impl<'a> Tree<'a> {
             let other_rest = self::rest(&name);
             // `train` beside `train_masks`.
             let of_split = other_rest == rest && rest.iter().any(|word| role::named_role(word).is_some());
-            let of_class = classes_have_masks && other_rest == rest;
+            // `cats/cats masks` beside `cats/cats`.
+            let around_rest = self::rest(&file_name(around));
+            let is_of_around = !rest.is_empty() && plain.len() == 1 && around_rest == rest;
+            let of_class = (classes_have_masks || is_of_around) && other_rest == rest;
             if !(of_split || of_class || of_photos && (other_rest.is_empty() || other_rest == rest)) {
                 continue;
             }

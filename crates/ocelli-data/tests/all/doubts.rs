@@ -1532,3 +1532,287 @@ fn patients_and_frames_in_names_belong_together() {
         Some(12)
     );
 }
+
+#[test]
+fn names_in_other_languages_and_of_programs_are_known() {
+    for header in [
+        "Dateiname;Klasse;Bemerkung",
+        "fichier;Espèce;note",
+        "ファイル名;ラベル;備考",
+        "image;choice;annotator",
+    ] {
+        let header = header.replace(';', ",");
+        let (root, text) = table_of(12, &header, |row| format!("{},n{row}", ["a", "b"][row % 2]));
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        assert_eq!(data.items.classes.names(), ["a", "b"], "{header}");
+    }
+    // Label Studio's cells of several choices.
+    let cells = ["cat", "\"{\"\"choices\"\":[\"\"cat\"\",\"\"dog\"\"]}\"", "dog"];
+    let (root, text) = table_of(12, "image,choice,annotator", |row| format!("{},1", cells[row % 3]));
+    let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+    assert_eq!((data.items.task, data.items.classes.names().len()), (Task::MultiLabel, 2));
+}
+
+#[test]
+fn numbers_above_the_columns_are_their_names() {
+    for (header, index) in [("0,1", false), (",0,1", true)] {
+        let photos: Vec<String> = (0..12).map(|n| format!("{n}.png")).collect();
+        let root = place(&photos);
+        let row = |n: usize| {
+            let row = format!("{n}.png,{}\n", ["a", "b"][n % 2]);
+            if index { format!("{n},{row}") } else { row }
+        };
+        write(root.path(), "labels.csv", format!("{header}\n{}", (0..12).map(row).collect::<String>()));
+        let data = table::read(root.path(), &TableOptions::default()).unwrap().dataset;
+        assert_eq!(counts(&data), [("a".to_owned(), 6), ("b".to_owned(), 6)], "{header}");
+    }
+}
+
+#[test]
+fn tables_in_a_folder_of_data_are_found() {
+    let photos: Vec<String> = ["train", "validation"]
+        .iter()
+        .flat_map(|side| (0..8).map(move |n| format!("data/{side}/{n:04}.png")))
+        .collect();
+    let root = place(&photos);
+    let rows: String = (0..8).map(|n| format!("{n:04}.png,{}\n", ["a", "b"][n % 2])).collect();
+    for side in ["train", "validation"] {
+        write(root.path(), &format!("data/{side}/metadata.csv"), format!("file_name,label\n{rows}"));
+    }
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    let split = read.labelled.dataset.split.map(|split| (split.train.len(), split.valid.len()));
+    assert_eq!(split, Some((8, 8)));
+}
+
+#[test]
+fn files_that_are_named_in_full_come_before_numbers() {
+    let photos: Vec<String> = (0..30).map(|n| format!("images/{n}.png")).collect();
+    let read = |header: &str, row: &dyn Fn(usize) -> String| {
+        let root = place(&photos);
+        write(root.path(), "labels.csv", format!("{header}\n{}", (0..30).map(row).collect::<String>()));
+        counts(&table::read(root.path(), &TableOptions::default()).unwrap().dataset)
+    };
+    let class = |n: usize| ["apple", "pear"][n / 2 % 2];
+    // Two rows for each of half of the photos.
+    let expected = [("apple".to_owned(), 8), ("pear".to_owned(), 7)];
+    assert_eq!(read("filename,class,box_id", &|n| format!("{}.png,{},{n}\n", n / 2, class(n))), expected);
+    assert_eq!(read("box_id,filename,class", &|n| format!("{n},{}.png,{}\n", n / 2, class(n))), expected);
+    assert_eq!(read("annotation_id,image_id,class", &|n| format!("{n},{},{}\n", n / 2, class(n))), expected);
+}
+
+#[test]
+fn sets_for_detection_and_classes_in_names_are_told() {
+    let read = |files: &[(&str, &str)]| {
+        let root = place(&["train/images/1.png", "train/images/2.png"].map(str::to_owned));
+        for (name, text) in files {
+            write(root.path(), name, text);
+        }
+        folder::read(root.path()).map(drop)
+    };
+    for file in [
+        ("train/labels/1.txt", "0 0.5 0.5 0.2 0.1\n"),
+        ("Annotations/1.xml", "<annotation><bndbox></bndbox></annotation>"),
+        ("train/_annotations.coco.json", "{\"annotations\":[{\"image_id\":0,\"bbox\":[1,2,3,4]}]}"),
+    ] {
+        refused(read(&[file]), &["a data set for detection", file.0, "Folder Structure"]);
+    }
+    let photos: Vec<String> = (0..12).map(|n| format!("train/{}.{n}.png", ["cat", "dog"][n % 2])).collect();
+    for photos in [photos.clone(), photos.iter().map(|path| format!("train/{path}")).collect()] {
+        refused(folder::read(place(&photos).path()).map(drop), &["names begin with cat, dog", "train/cat"]);
+    }
+    // Names of cameras say nothing.
+    let photos: Vec<String> = (0..12).map(|n| format!("{}_{n}.png", ["IMG", "DSC"][n % 2])).collect();
+    refused(folder::read(place(&photos).path()).map(drop), &["no class folders; put the images"]);
+    // A folder for validation with photos directly in it.
+    let photos = ["train/a/1.png", "train/b/1.png", "valid/1.png", "valid/2.png"].map(str::to_owned);
+    refused(folder::read(place(&photos).path()).map(drop), &["valid holds 2 images but no class folders"]);
+}
+
+#[test]
+fn packages_of_programs_are_no_classes() {
+    let photos: Vec<String> =
+        ["a/1.png", "b/1.png", "venv/lib/x/1.png", "node_modules/x/1.png"].map(str::to_owned).to_vec();
+    let root = place(&photos);
+    write(root.path(), "venv/pyvenv.cfg", "home = /usr/bin\n");
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(data.items.classes.names(), ["a", "b"]);
+}
+
+#[test]
+fn what_labels_are_not_is_doubted() {
+    let notices = |header: &str, row: &dyn Fn(usize) -> String| {
+        let (root, text) = table_of(24, header, row);
+        read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset.notices.join("\n")
+    };
+    let class = |n: usize| ["a", "b"][n % 2];
+    let said = notices("file,label,true_label", &|n| {
+        format!("{},{}", class(n), if n == 3 { "a" } else { class(n) })
+    });
+    assert!(
+        said.contains("\"true_label\" of labels.csv says other labels than \"label\" in 1 of 24 rows"),
+        "{said}"
+    );
+    let said = notices("file,genus,species", &|n| {
+        ["Quercus,alba", "Fagus,sylvatica", "Alnus,alba"][n % 3].to_owned()
+    });
+    assert!(said.contains("\"alba\" in the column \"species\"") && said.contains("Quercus"), "{said}");
+    let said = notices("file,cat,dog,cow,total", &|n| ["1,0,0,1", "0,1,0,1", "0,0,1,1"][n % 3].to_owned());
+    assert!(said.contains("all columns of classes in labels.csv but \"total\""), "{said}");
+    let said = notices("file,label", &|n| ["09-Mar", "20-29", "Oct-19"][n % 3].to_owned());
+    assert!(said.contains("look like dates") && said.contains("20-29"), "{said}");
+    // A column of other words is no split.
+    let said = notices("file,label,usage", &|n| format!("{},{}", class(n), ["Casual", "Sports"][n / 2 % 2]));
+    assert!(!said.contains("is ignored"), "{said}");
+}
+
+#[test]
+fn marks_in_columns_of_classes_are_read() {
+    let read = |header: &str, rows: [&str; 3]| {
+        let (root, text) = table_of(12, header, |row| rows[row % 3].to_owned());
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        (data.items.classes.names().join(" "), data.items.task)
+    };
+    let expected = ("cat cow dog".to_owned(), Task::SingleLabel);
+    assert_eq!(read("file,cat,dog,cow", ["x,,", ",x,", ",,x"]), expected);
+    assert_eq!(read("file,cat,dog,cow", ["1,,", ",1,", ",,1"]), expected);
+    assert_eq!(read("file,cat,dog,cow", ["yes,no,no", "no,yes,no", "no,no,yes"]), expected);
+    assert_eq!(read("file,cat,dog,cow,patient", ["1,0,0,p1", "0,1,0,p2", "0,0,1,p3"]), expected);
+    // Empty beside 0 is no answer.
+    let (root, text) = table_of(12, "file,cat,dog", |row| ["1,0", "0,", "0,1"][row % 3].to_owned());
+    refused(read_table(root.path(), &text, &TableOptions::default()).map(drop), &["is not clear"]);
+}
+
+#[test]
+fn names_exchanged_are_no_renaming() {
+    let photos: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", ["cat", "dog"][n / 12])).collect();
+    let rows: String =
+        photos.iter().enumerate().map(|(n, path)| format!("{path},{}\n", ["dog", "cat"][n / 12])).collect();
+    let read = folders_with(&photos, "labels.csv", &format!("path,label\n{rows}")).map(drop);
+    refused(read, &["says other labels than the folders' names", "\"dog\" for 0.png in cat"]);
+}
+
+#[test]
+fn augmented_images_belong_to_those_on_the_other_side_of_a_split() {
+    let groups = |photos: &[String]| {
+        let items = folder::read(place(photos).path()).unwrap().items;
+        ocelli_data::groups::related_images_of(&items).map(|related| {
+            let groups = related.groups.iter().flatten();
+            groups.fold(std::collections::BTreeMap::new(), |mut sizes, group| {
+                *sizes.entry(group.clone()).or_insert(0) += 1;
+                sizes
+            })
+        })
+    };
+    let of = |name: &dyn Fn(usize, &str) -> Option<String>| -> Vec<String> {
+        ["train", "valid"]
+            .iter()
+            .flat_map(|side| {
+                (0..12).filter_map(move |n| Some(format!("{side}/{}/{}", ["a", "b"][n % 2], name(n, side)?)))
+            })
+            .collect()
+    };
+    for word in ["_90deg", "_flipLR", "_new30degFlipLR", "_aug1"] {
+        let photos = of(&|n, side| {
+            Some(if side == "train" { format!("leaf {n}.png") } else { format!("leaf {n}{word}.png") })
+        });
+        let found = groups(&photos).unwrap_or_default();
+        assert!(found.len() == 12 && found.values().all(|size| *size == 2), "{word}: {found:?}");
+    }
+    let found = groups(&of(&|n, side| Some(format!("IMG_{n}_jpg.rf.{side}.png")))).unwrap();
+    assert!(found.len() == 12 && found.values().all(|size| *size == 2), "{found:?}");
+    // Where each side has its own images of these numbers, what was changed is its own side's.
+    let photos: Vec<String> = ["train", "valid"]
+        .iter()
+        .flat_map(|side| {
+            (0..6).flat_map(move |n| ["", "_flip"].map(|word| format!("{side}/a/{n}{word}.png")))
+        })
+        .chain(["train/b/x.png".to_owned(), "valid/b/y.png".to_owned()])
+        .collect();
+    let found = groups(&photos).unwrap();
+    assert!(
+        found.len() == 12 && found.keys().all(|key| key.contains("train") || key.contains("valid")),
+        "{found:?}"
+    );
+    let hash = "0a1b2c3d-0000-4000-8000-0123456789ab";
+    let photos: Vec<String> = (0..12)
+        .flat_map(|n| {
+            [format!("a/{n}.png"), format!("a/a_original_{n}.png_{hash}.png"), format!("b/z{n}.png")]
+        })
+        .collect();
+    assert_eq!(groups(&photos).map(|found| found.len()), Some(12));
+}
+
+#[test]
+fn lists_with_labels_are_tables_where_there_are_no_class_folders() {
+    let photos: Vec<String> = (0..24).map(|n| format!("images/{n:02}.png")).collect();
+    let root = place(&photos);
+    let rows = |range: std::ops::Range<usize>| -> String {
+        range.map(|n| format!("images/{n:02}.png {}\n", n % 2)).collect()
+    };
+    write(root.path(), "train.txt", rows(0..18));
+    write(root.path(), "test.txt", rows(18..24));
+    let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root)).unwrap();
+    let split = read.labelled.dataset.split.map(|split| (split.train.len(), split.test.len()));
+    assert_eq!((read.by_table, split), (true, Some((18, 6))));
+}
+
+#[test]
+fn parts_of_downloads_and_versions_of_photos_are_no_classes() {
+    let read = |folders: &[&str]| {
+        let photos: Vec<String> =
+            folders.iter().flat_map(|folder| (0..3).map(move |n| format!("{folder}/{n}.png"))).collect();
+        folder::read(place(&photos).path()).map(|data| data.notices.join("\n"))
+    };
+    let drive = ["x-20240101T101010Z-001/cat", "x-20240101T101010Z-001/dog", "x-20240101T101010Z-002/dog"];
+    refused(read(&drive), &["parts of one download", "put the folders of all parts together"]);
+    let art = ["images/images/Monet", "images/images/Manet", "resized/resized"];
+    refused(read(&art), &["named as collections of photos", "to train on one of them"]);
+    // Within a training folder as without.
+    let patients = ["train/p1/negative", "train/p1/positive", "train/p2/negative", "train/p2/positive"];
+    refused(read(&patients), &["all hold the same folders (negative, positive)", "train/p1"]);
+    assert!(read(&["cat 1", "cat 2", "dog 1", "dog 2"]).unwrap().contains("are numbered as several folders"));
+    for names in
+        [&["type 1", "type 2", "type 3"][..], &["A320", "A330", "B737", "B747"], &["cat", "cat 2", "dog"]]
+    {
+        assert!(!read(names).unwrap().contains("are numbered as"), "{names:?}");
+    }
+    let fish: Vec<String> = ["Bream", "Trout"]
+        .iter()
+        .flat_map(|fish| [format!("{fish}/{fish}"), format!("{fish}/{fish} GT")])
+        .collect();
+    let said = read(&fish.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    assert!(said.contains("6 segmentation masks left out"), "{said}");
+}
+
+#[test]
+fn a_table_of_test_images_alone_is_read() {
+    for folder in ["images/", ""] {
+        let photos: Vec<String> = (0..10).map(|n| format!("{folder}{n:02}.png")).collect();
+        let root = place(&photos);
+        let rows: String = (0..10).map(|n| format!("{n:02}.png,{}\n", ["a", "b"][n % 2])).collect();
+        for header in ["file,label", "file,remark"] {
+            write(root.path(), "test.csv", format!("{header}\n{rows}"));
+            let read = read_folder(root.path(), &TableOptions::default(), &mut |root| folder::read(root));
+            match header {
+                "file,label" => assert_eq!(read.unwrap().labelled.dataset.items.len(), 10),
+                // It says no labels.
+                _ => assert!(read.is_err()),
+            }
+        }
+    }
+    // Two formats of one table.
+    let (root, text) = table_of(12, "file,label", |row| ["a", "b"][row % 2].to_owned());
+    write(root.path(), "labels.csv", &text);
+    write(root.path(), "labels.tsv", text.replace(',', "\t"));
+    assert_eq!(table::read(root.path(), &TableOptions::default()).unwrap().dataset.items.len(), 12);
+}
+
+#[test]
+fn a_fold_that_is_the_group_is_no_split_that_is_ignored() {
+    let row = |row: usize| format!("{},{}", ["a", "b"][row % 2], row % 5);
+    let (root, text) = table_of(20, "file,label,fold", row);
+    let options =
+        TableOptions { group_column: Some(Column::Name("fold".to_owned())), ..TableOptions::default() };
+    let data = read_table(root.path(), &text, &options).unwrap().dataset;
+    assert!(!data.notices.iter().any(|notice| notice.contains("is ignored")), "{:?}", data.notices);
+}

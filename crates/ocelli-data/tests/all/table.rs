@@ -311,7 +311,7 @@ fn the_column_of_labels_goes_by_its_name_or_is_asked_for() {
     );
     let read = whole(&root, &stated(&root));
     assert_eq!(classes(&read), ["cat", "dog"]);
-    says(&read, &["have the same value in each row"]);
+    says(&read, &["divide the rows alike"]);
     let root = photos(
         4,
         lines("image,species,breed", 4, |place, name| format!("{name},s{},b{}", place % 2, place / 2)),

@@ -158,9 +158,7 @@ impl ImageDataBuilder {
                         .folds()
                         .and_then(|folds| k_fold(&items, &digests, &split.test, folds, 0, self.seed).ok());
                     let drawn = of_fold.as_ref().unwrap_or(&split);
-                    notices.extend(notices::inner_folders(&items, drawn));
-                    notices.extend(notices::related_images(&items, drawn));
-                    notices.extend(unused_groups.and_then(|unused| notices::unused_groups(&unused, drawn)));
+                    notices.extend(notices::not_grouped(&items, drawn, unused_groups.as_ref()));
                 }
                 notices.extend(self.left_out(&items, &split));
                 (items, digests, split, origin, groups)
@@ -355,7 +353,7 @@ impl ImageDataBuilder {
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
         if groups.is_none() {
-            notices.extend(unused_groups.and_then(|unused| notices::unused_groups(&unused, &split)));
+            notices.extend(notices::not_grouped(&items, &split, unused_groups.as_ref()));
         }
         notices.extend(self.left_out(&items, &split));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));

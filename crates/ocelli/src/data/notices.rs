@@ -229,7 +229,7 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
 }
 
 /// A warning where images that a column says belong together are in several parts of the split.
-pub(super) fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<String> {
+fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<String> {
     let UnusedGroups { column, groups } = unused;
     let shared = split.shared_groups(groups);
     let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
@@ -255,22 +255,25 @@ pub(super) fn unlabelled_test(items: &Items, own: Option<&Split>) -> Option<Stri
     })
 }
 
+/// Warnings where images seem to belong together that a split without groups has put into several of its parts: by the
+/// folders that they lie in, their names, or a column of a table.
+pub(super) fn not_grouped(items: &Items, split: &Split, unused: Option<&UnusedGroups>) -> Vec<String> {
+    let by_column = unused.and_then(|unused| unused_groups(unused, split));
+    [inner_folders(items, split), related_images(items, split), by_column].into_iter().flatten().collect()
+}
+
 /// Inner folders have so many images, on average, where they may be of one patient each, or one video.
 const OF_ONE: std::ops::RangeInclusive<usize> = 2..=100;
 
-/// A warning where all images of class folders lie in many folders within them, and images of one such folder in several
-/// parts of the split.
-pub(super) fn inner_folders(items: &Items, split: &Split) -> Option<String> {
+/// A warning where all images lie in many folders that are not those of their classes, and images of one such folder in
+/// several parts of the split.
+fn inner_folders(items: &Items, split: &Split) -> Option<String> {
     // The innermost folder, or the one around it: `cats/clip 1/frames`.
     [1, 2].into_iter().find_map(|level| inner_folders_at(level, items, split))
 }
 
 fn inner_folders_at(level: usize, items: &Items, split: &Split) -> Option<String> {
-    let inner = |id: &str| {
-        let mut parts = id.rsplit('/').skip(level);
-        let (folder, class) = (parts.next()?, parts.next()?);
-        (items.classes.index(class).is_some() || parts.next().is_some()).then(|| folder.to_owned())
-    };
+    let inner = |id: &str| id.rsplit('/').nth(level).map(str::to_owned);
     let is_class = |name: &String| items.classes.index(name).is_some();
     let groups: Option<Vec<Option<String>>> =
         items.items.iter().map(|item| inner(&item.id).filter(|name| !is_class(name)).map(Some)).collect();
@@ -284,8 +287,8 @@ fn inner_folders_at(level: usize, items: &Items, split: &Split) -> Option<String
     let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
     is_many.then(|| {
         format!(
-            "warning: all images lie in folders within those of their classes, and {} of these {} have images in several parts \
-             of the split, such as {first}; where such a folder is of one patient, animal or video, metrics are too good (to \
+            "warning: all images lie in folders that are not those of their classes, and {} of these {} have images in several \
+             parts of the split, such as {first}; where such a folder is of one patient, animal or video, metrics are too good (to \
              keep them together: `group_pattern` '/([^/]+){}/[^/]+$')",
             text::count(shared.len()),
             text::count(all),
@@ -318,7 +321,7 @@ fn is_of_one(name: &str) -> bool {
 
 /// A warning where names say that images belong together, as those augmented before the split, and some are in another part
 /// of the split than those.
-pub(super) fn related_images(items: &Items, split: &Split) -> Option<String> {
+fn related_images(items: &Items, split: &Split) -> Option<String> {
     let RelatedImages { groups, pattern, example: (one, other) } = related_images_of(items)?;
     let shared = split.shared_groups(&groups);
     (!shared.is_empty()).then(|| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::part::Part;
-use super::{Reader, images, some_names, some_of};
+use super::{Reader, images, no_classes, some_names, some_of};
 use crate::dataset::ClassLoss;
 use crate::names::{class_name, file_name, look_of, loose_look};
 use crate::source::table::SideLabels;
@@ -123,6 +123,24 @@ impl Reader<'_> {
         // A class that has lost all images is what is the matter, more than that there are too few.
         let vanished = self.losses.iter().find(|loss| loss.usable == 0 && loss.folder.starts_with(folder));
         let unread = if folders.len() < 2 { table::unread(&self.root) } else { None };
+        if let ([] | [_], None, None) = (folders, vanished, self.known) {
+            if let Some(boxes) = no_classes::boxes_in(&self.root) {
+                return Err(no_classes::of_detection(&self.root, &boxes));
+            }
+            let images: Vec<&Path> = match folders {
+                [only] => only.images.iter().map(PathBuf::as_path).collect(),
+                _ => self
+                    .listing
+                    .images
+                    .iter()
+                    .map(PathBuf::as_path)
+                    .filter(|path| path.parent() == Some(folder))
+                    .collect(),
+            };
+            if let Some(words) = no_classes::first_words(&images).filter(|_| unread.is_none()) {
+                return Err(no_classes::in_names(folder, images.len(), words));
+            }
+        }
         match (folders, vanished, self.known) {
             ([] | [_], Some(loss), None) => Err(loss.error()),
             ([] | [_], None, None) if (images_outside > 0 || !folders.is_empty()) && unread.is_some() => {
@@ -131,7 +149,8 @@ impl Reader<'_> {
                     [only] => format!("has the single class \"{}\"", only.class),
                     _ => format!("holds {} but no class folders", images(images_outside)),
                 };
-                let reason = format!("{} {has}, and {tables} in it is not read", self.root.display());
+                let are = if tables.contains(", ") { "are" } else { "is" };
+                let reason = format!("{} {has}, and {tables} in it {are} not read", self.root.display());
                 let advice = format!("{advice}; if not, make a folder for each class, at least two");
                 Err(DataError::Split { reason, advice })
             }
@@ -218,8 +237,12 @@ impl Reader<'_> {
             return Ok(labelled);
         }
         let (parts, loose) = self.parts(folder);
+        let images_outside = loose.len();
         self.say_inner(folder, &parts);
         let folders = self.class_folders(folder, parts, loose)?;
+        if folders.is_empty() && images_outside > 0 {
+            return Err(DataError::NoClassFolders { path: folder.to_owned(), images: images_outside });
+        }
         if self.known.is_some() {
             *classes = self.widened(classes.clone(), &folders);
         }

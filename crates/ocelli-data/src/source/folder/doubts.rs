@@ -1,6 +1,6 @@
 //! What is doubtful about class folders that were read, one sentence each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::names::{ending, is_year};
@@ -20,6 +20,7 @@ pub(super) fn of(items: &Items, skipped: &[Skipped]) -> Vec<String> {
     let mut found: Vec<String> = albums(items.classes.names()).into_iter().collect();
     found.extend(unsorted(items.classes.names()));
     found.extend(two_at_once(items.classes.names()));
+    found.extend(numbered(items.classes.names()));
     // A link to a folder on a drive that is not there.
     let is_class = |skipped: &&Skipped| {
         let parent = skipped.path.parent();
@@ -173,6 +174,40 @@ fn two_at_once(classes: &[String]) -> Option<String> {
     })
 }
 
+/// That classes are numbered as the folders of several classes are that were filled one after the other: `cat 1`, `cat 2`,
+/// `dog 1`, `dog 2`.
+fn numbered(classes: &[String]) -> Option<String> {
+    /// A name, and the number behind it, where that is one of a few.
+    fn parts(class: &str) -> (String, Option<u32>) {
+        let name = class.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        let number = class[name.len()..].parse().ok().filter(|number| (1..10).contains(number));
+        let stem = if number.is_some() { name.trim_end_matches([' ', '_', '-']) } else { class };
+        (stem.to_lowercase(), number)
+    }
+    let mut by_stem: BTreeMap<String, BTreeSet<Option<u32>>> = BTreeMap::new();
+    for class in classes {
+        let (stem, number) = parts(class);
+        by_stem.entry(stem).or_default().insert(number);
+    }
+    by_stem.retain(|stem, _| stem.chars().any(char::is_alphabetic));
+    let runs = |numbers: &BTreeSet<Option<u32>>| {
+        let numbers: Vec<u32> = numbers.iter().flatten().copied().collect();
+        numbers.len() > 1 && numbers.iter().zip(1..).all(|(number, expected)| *number == expected)
+    };
+    // Of one name, numbers may be what is to be learned: `Type 1`, `Type 2`.
+    let several: Vec<&String> =
+        by_stem.iter().filter(|(_, numbers)| runs(numbers)).map(|(stem, _)| stem).collect();
+    let is_one = |class: &&String| several.contains(&&parts(class).0);
+    let named: Vec<String> = classes.iter().filter(is_one).map(|class| format!("\"{class}\"")).collect();
+    (several.len() > 1).then(|| {
+        format!(
+            "warning: {} are numbered as several folders of one class are, and are a class each; if they are not, put the \
+             images of each name together",
+            super::some_of(&named)
+        )
+    })
+}
+
 /// Whether names are numbers, or letters before a number, as those of patients are: `p01`, `0042`.
 fn are_ids(names: &BTreeSet<&String>) -> bool {
     let is_one = |name: &&String| {
@@ -184,12 +219,8 @@ fn are_ids(names: &BTreeSet<&String>) -> bool {
 
 /// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.
 fn unsorted(classes: &[String]) -> Option<String> {
-    const NAMES: [&str; 52] = [
-        "trash",
+    const NAMES: [&str; 48] = [
         "papierkorb",
-        "discard",
-        "discarded",
-        "rejected",
         "not used",
         "to label",
         "no label yet",
@@ -255,6 +286,10 @@ fn unsorted(classes: &[String]) -> Option<String> {
         return None;
     }
     let named: Vec<String> = classes.iter().filter(is_one).map(|class| format!("\"{class}\"")).collect();
+    // Beside other kinds of pictures, screenshots are one.
+    if named == ["\"screenshots\"".to_owned()] || named == ["\"Screenshots\"".to_owned()] {
+        return None;
+    }
     (!named.is_empty() && named.len() < classes.len()).then(|| {
         format!(
             "warning: {} {} called as a folder of photos without a class, and taken for a class; move it out if it is none",

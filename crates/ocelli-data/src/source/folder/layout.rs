@@ -75,7 +75,7 @@ impl Reader<'_> {
         match (train.first(), measured) {
             (None, None) => {
                 if self.known.is_none() {
-                    self.same_subfolders(parts);
+                    self.same_subfolders(&self.root.clone(), parts);
                 }
                 Ok(None)
             }
@@ -282,9 +282,39 @@ impl Reader<'_> {
     }
 
     /// Whether folders hold the same folders, as parts of a split do, or years, and classes seldom.
-    pub(super) fn same_subfolders(&mut self, parts: &[Part]) {
+    pub(super) fn same_subfolders(&mut self, folder: &Path, parts: &[Part]) {
         let classes: Vec<&Part> = parts.iter().filter(|part| part.has_images()).collect();
         if classes.len() < 2 || self.outermost {
+            return;
+        }
+        let outer: BTreeSet<String> = classes.iter().map(|part| part.name()).collect();
+        let root = folder.display();
+        if outer.iter().all(|name| is_part_of_download(name)) {
+            self.report(DataError::Split {
+                reason: format!(
+                    "the folders in {root} ({}) are parts of one download, as Google Drive cuts it",
+                    some_names(outer)
+                ),
+                advice: "put the folders of all parts together: what is in each part into one folder, those of the same \
+                         name into one"
+                    .to_owned(),
+            });
+            return;
+        }
+        let holds_classes = |part: &&&Part| part.branches().len() > 1;
+        if let Some(part) =
+            classes.iter().find(holds_classes).filter(|_| outer.iter().all(|name| says_version(name)))
+        {
+            self.report(DataError::Split {
+                reason: format!(
+                    "the folders in {root} ({}) are named as collections of photos, not as classes",
+                    some_names(outer)
+                ),
+                advice: format!(
+                    "to train on one of them, give it: {}; if they are the classes, say so (`class_folders`)",
+                    part.path.display()
+                ),
+            });
             return;
         }
         // Names that differ in case only are the same.
@@ -309,7 +339,7 @@ impl Reader<'_> {
                     reason: format!(
                         "the folders in {} ({outside}) hold folders whose names come again in others of them ({inside}): it is \
                          not clear which of both are the classes",
-                        self.root.display()
+                        folder.display()
                     ),
                     advice: format!(
                         "if {inside} are, put their images together in one folder a class; if {outside} are, say so \
@@ -324,14 +354,12 @@ impl Reader<'_> {
         let says_no_class = |names: &BTreeSet<String>| {
             are_surely_parts(names) || names.iter().all(|name| masks::says_photos(name))
         };
-        let outer: BTreeSet<String> = classes.iter().map(|part| part.name()).collect();
         if says_no_class(&inside.iter().cloned().collect()) && !says_no_class(&outer) {
             return;
         }
         let roles = role::roles(&inside.iter().map(String::as_str).collect::<Vec<_>>());
         let outside = some_names(classes.iter().map(|part| part.name()));
         let inside_named = some_names(inside.iter().cloned());
-        let root = self.root.display();
         let (reason, advice) = match roles.iter().all(Option::is_some) {
             true => (
                 format!("the folders in {root} ({outside}) are each divided into {inside_named}"),
@@ -340,7 +368,7 @@ impl Reader<'_> {
                     roles
                         .iter()
                         .flatten()
-                        .map(|role| format!("{}/", self.root.join(role.name()).display()))
+                        .map(|role| format!("{}/", folder.join(role.name()).display()))
                         .collect::<BTreeSet<_>>()
                         .into_iter()
                         .collect::<Vec<_>>()
@@ -353,8 +381,10 @@ impl Reader<'_> {
                      of both are the classes"
                 ),
                 format!(
-                    "if {inside_named} are, call the others train and valid, or put their images together in one folder \
-                     a class; if {outside} are, say so (`class_folders`), or give a table of labels"
+                    "to train on one of them, as where they hold the same photos in other versions, give it: {}; if \
+                     {inside_named} are the classes of different photos, call the others train and valid, or put their images \
+                     together in one folder a class; if {outside} are, say so (`class_folders`), or give a table of labels",
+                    classes[0].path.display()
                 ),
             ),
         };
@@ -364,6 +394,32 @@ impl Reader<'_> {
     pub(super) fn report(&mut self, problem: DataError) {
         self.problem.get_or_insert(problem);
     }
+}
+
+/// Whether a folder's name is one that Google Drive gives to parts of a download: `photos-20240101T101010Z-001`.
+fn is_part_of_download(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some((rest, number)) = name.rsplit_once('-') else { return false };
+    let Some((_, time)) = rest.rsplit_once('-') else { return false };
+    digits(number)
+        && matches!(time.strip_suffix('Z').and_then(|time| time.split_once('T')), Some((day, time)) if digits(day)
+            && digits(time) && day.len() == 8 && time.len() == 6)
+}
+
+/// Whether a folder's name says that it holds photos, or a version of them.
+fn says_version(name: &str) -> bool {
+    const VERSIONS: [&str; 9] = [
+        "resized",
+        "cropped",
+        "thumbnails",
+        "processed",
+        "preprocessed",
+        "augmented",
+        "edited",
+        "small",
+        "original",
+    ];
+    masks::says_photos(name) || VERSIONS.contains(&name.to_lowercase().as_str())
 }
 
 /// The names of the innermost folders, in small letters, where they come again in several of these folders: two levels below

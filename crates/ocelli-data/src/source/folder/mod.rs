@@ -33,10 +33,12 @@
 //! | `part.rs` | what is in a folder, and which folder is entered |
 //! | `layout.rs` | whether folders are classes, or parts of a split |
 //! | `classes.rs` | from class folders to labelled items |
+//! | `no_classes.rs` | why there are no class folders |
 
 mod classes;
 mod doubts;
 mod layout;
+mod no_classes;
 mod part;
 
 use std::collections::HashSet;
@@ -242,6 +244,9 @@ impl<'a> Reader<'a> {
             let folder = self.enter(&train.path, |_| false);
             let (parts, loose) = self.parts(&folder);
             let images_outside = loose.len();
+            if self.known.is_none() {
+                self.same_subfolders(&folder, &parts);
+            }
             self.say_inner(&folder, &parts);
             let trained = self.class_folders(&folder, parts, loose)?;
             if self.known.is_none() {

@@ -616,6 +616,8 @@ struct Agreement {
     folder_of_label: usize,
     /// How many labels look like the name of their folder.
     same_name: usize,
+    /// How many labels look like the name of another folder.
+    other_name: usize,
     /// How many folders have the label in their name.
     in_name: usize,
     /// How many labels there are.
@@ -642,19 +644,32 @@ impl Agreement {
             *pairs.entry((folder, label)).or_default() += 1;
         }
         let mut best: [BTreeMap<&str, usize>; 2] = Default::default();
-        let (mut all, mut same_name, mut in_name) = (0, 0, 0);
+        let names: BTreeSet<String> = photos.folders.iter().map(|folder| bare(folder)).collect();
+        let is_folder = |label: &str| names.contains(&bare(label));
+        let (mut all, mut same_name, mut in_name, mut other_name) = (0, 0, 0, 0);
         for ((folder, label), &photos) in &pairs {
             for (best, key) in best.iter_mut().zip([*folder, label.as_str()]) {
                 let most = best.entry(key).or_default();
                 *most = photos.max(*most);
             }
             all += photos;
-            same_name += if alike(folder, label) { photos } else { 0 };
+            let same = alike(folder, label);
+            same_name += if same { photos } else { 0 };
+            other_name += if !same && is_folder(label) { photos } else { 0 };
             in_name += if contains(folder, label) { photos } else { 0 };
         }
         let labels = best[1].len();
         let [label_of_folder, folder_of_label] = best.map(|best| best.values().sum());
-        Self { labels, photos: all, label_of_folder, folder_of_label, same_name, in_name, differs }
+        Self {
+            labels,
+            photos: all,
+            label_of_folder,
+            folder_of_label,
+            same_name,
+            other_name,
+            in_name,
+            differs,
+        }
     }
 
     /// Whether the folders say the same as the labels: by other names, or more finely with the label in the
@@ -664,7 +679,11 @@ impl Agreement {
         let one_to_one = most(AGREEING, self.label_of_folder) && most(AGREEING, self.folder_of_label);
         let finer = most(AGREEING, self.label_of_folder) && most(AGREEING, self.in_name);
         let one_for_all = self.labels < 2;
-        photos.folders.len() > 1 && (one_for_all || one_to_one || finer || most(0.5, self.same_name))
+        // The same names exchanged are no renaming.
+        let is_exchanged = 2 * self.other_name > self.photos;
+        photos.folders.len() > 1
+            && !is_exchanged
+            && (one_for_all || one_to_one || finer || most(0.5, self.same_name))
     }
 
     /// The notice about a table that is not read; with how often it says otherwise, where both use the same

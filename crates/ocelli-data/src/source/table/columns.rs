@@ -1,5 +1,7 @@
 //! Which columns of a table hold the files, the labels, the side of the split and the group.
 
+mod doubts;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::files::Finder;
@@ -127,13 +129,26 @@ impl Search<'_> {
         }
         let most = found.iter().copied().max().unwrap_or(0);
         let sampled = || rows.iter().step_by(step);
+        // Whether nearly all values of a column are files, however often each comes.
+        let are_files = |column: usize| {
+            let different: HashSet<&str> =
+                sampled().map(|row| row.cell(column)).filter(|cell| !cell.is_empty()).collect();
+            found[column] > 0 && 10 * found[column] >= 9 * different.len()
+        };
         // Names with their endings are surely those of files; numbers may be of anything.
         let has_endings = |column: usize| {
-            10 * found[column] >= 9 * most
+            (10 * found[column] >= 9 * most || are_files(column))
                 && 2 * sampled().filter(|row| ends_as_image(row.cell(column))).count() > sampled().count()
         };
+        // The last column may be that of whole paths.
+        let is_joined = |column: usize| self.path_columns.is_some() && column + 1 == found.len();
+        let says_image = |column: usize| {
+            let is_called = self.header_name(column).is_some_and(names::says_image);
+            are_files(column) && (is_called || is_joined(column))
+        };
         let best = (0..found.len()).min_by_key(|&column| {
-            (!has_endings(column), std::cmp::Reverse(found[column]), rank(column), column)
+            let fewest = std::cmp::Reverse(found[column]);
+            (!has_endings(column), !says_image(column), fewest, rank(column), column)
         });
         let column = best.unwrap_or(0);
         if most > 0 && !has_endings(column) {
@@ -150,7 +165,8 @@ impl Search<'_> {
             ));
         }
         // Another column of files: of other ones, if both together name more.
-        let others = (0..found.len()).filter(|&other| other != column && 2 * found[other] > found[column]);
+        let others = (0..found.len())
+            .filter(|&other| other != column && 2 * found[other] > found[column] && !counts(rows, other));
         for other in others {
             let cells = rows.iter().step_by(step).flat_map(|row| [row.cell(column), row.cell(other)]);
             if self.finder.hits(cells, suffix) > found[column] {
@@ -220,7 +236,7 @@ impl Search<'_> {
         for (column, what) in
             labels.iter().map(|column| (*column, "labels")).chain(group.map(|group| (group, "groups")))
         {
-            if self.header.is_some() && are_merged(self.rows(), column) {
+            if self.header.is_some() && doubts::are_merged(self.rows(), column) {
                 // Who names the column knows what is in it.
                 match self.options.label_columns.is_empty() || what == "groups" {
                     true => return Err(self.merged(column, what)),
@@ -230,6 +246,9 @@ impl Search<'_> {
                     }
                 }
             }
+        }
+        if let [label] = labels[..] {
+            notices.extend(self.dates_among(label));
         }
         notices.extend(self.left_out_by_name(file, &labels, split.as_ref()));
         let unused_group = if group.is_some() { None } else { self.unused_group(file, &labels) };
@@ -269,73 +288,6 @@ impl Search<'_> {
         Err(self.error(detail, &advice))
     }
 
-    /// The warning that a column of groups, which is not used, has a value in the first row of each block only.
-    fn merged_groups(&self, file: usize, labels: &[usize]) -> Option<String> {
-        let mut called = self.called_groups(file, labels).into_iter().map(|(_, column)| column);
-        let column = called.find(|column| are_merged(self.rows(), *column))?;
-        Some(format!(
-            "warning: the column {} of {} says which images belong together, in the first row of each block only, as merged cells \
-             are saved, and is not used, so that metrics may be too good; fill it down, and give it (`group_column`)",
-            self.name(column),
-            self.sheet.name()
-        ))
-    }
-
-    /// That a column has a value in the first row of each block of rows only.
-    fn merged(&self, column: usize, what: &str) -> DataError {
-        let other = match what {
-            "groups" => "",
-            _ => "; where the others have none, take their rows out, or name the column (`label_columns`)",
-        };
-        let advice = format!("fill the cells down, so that each row has its own{other}");
-        self.error(self.says_merged(column, what), &advice)
-    }
-
-    fn says_merged(&self, column: usize, what: &str) -> String {
-        let rows = self.rows();
-        let full = rows.iter().filter(|row| !row.cell(column).is_empty()).count();
-        let first = rows.iter().find(|row| row.cell(column).is_empty()).map_or(0, |row| row.line);
-        format!(
-            "has {what} in {} of {} rows of the column {}, and none in those below each of them, the first of which is row \
-             {first}, as merged cells of a spreadsheet are saved",
-            count(full),
-            count(rows.len()),
-            self.name(column)
-        )
-    }
-
-    /// The warning that a column marks rows as ones to leave out, which are read like the others.
-    fn left_out_by_name(
-        &self,
-        file: usize,
-        labels: &[usize],
-        split: Option<&SplitColumns>,
-    ) -> Option<String> {
-        /// Values from which on a column says something else than yes and no.
-        const SOME: usize = 4;
-        let split = split.map(SplitColumns::columns).unwrap_or_default();
-        let free = |column: &usize| *column != file && !labels.contains(column) && !split.contains(column);
-        let called = |column: &usize| self.header_name(*column).is_some_and(names::says_left_out);
-        let different =
-            |column: usize| -> BTreeSet<&str> { self.rows().iter().map(|row| row.cell(column)).collect() };
-        let column =
-            (0..self.sheet.width()).filter(|column| free(column) && called(column)).find(|column| {
-                let values = different(*column);
-                let name = self.header_name(*column).unwrap_or_default();
-                (2..=SOME).contains(&values.len()) && names::say_left_out(name, values.into_iter())
-            })?;
-        let values: Vec<String> = different(column)
-            .into_iter()
-            .map(|value| format!("\"{}\"", super::sheet::shortened(value)))
-            .collect();
-        Some(format!(
-            "warning: the column {} of {} is not read: rows with {} in it are used alike; take out those that are not to be used",
-            self.name(column),
-            self.sheet.name(),
-            values.join(", ")
-        ))
-    }
-
     /// The columns that are called as those of groups, with how plainly, in their order.
     fn called_groups(&self, file: usize, labels: &[usize]) -> Vec<(usize, usize)> {
         let free = |column: &usize| *column != file && !labels.contains(column);
@@ -345,11 +297,7 @@ impl Search<'_> {
 
     /// The column whose name and cells say which images belong together.
     fn unused_group(&self, file: usize, labels: &[usize]) -> Option<usize> {
-        let recurs = |column: &usize| {
-            let cells = || self.rows().iter().map(|row| row.cell(*column)).filter(|cell| !cell.is_empty());
-            let different = cells().collect::<HashSet<_>>().len();
-            different > 1 && different < cells().count()
-        };
+        let recurs = |column: &usize| may_be_groups(self.rows().iter().map(|row| row.cell(*column)));
         let mut called = self.called_groups(file, labels);
         called.sort_unstable();
         called.into_iter().map(|(_, column)| column).find(recurs)
@@ -379,7 +327,8 @@ impl Search<'_> {
         notices: &mut Vec<String>,
     ) -> Result<Option<SplitColumns>, DataError> {
         let rows = self.rows();
-        let free = |column: &usize| *column != file && !labels.contains(column);
+        let group = self.options.group_column.as_ref().and_then(|column| self.stated(column).ok());
+        let free = |column: &usize| *column != file && !labels.contains(column) && group != Some(*column);
         let name = |column: usize| self.header_name(column).unwrap_or_default();
         let columns: Vec<usize> = (0..self.sheet.width()).filter(free).collect();
         let in_words = columns.iter().copied().find(|&column| {
@@ -428,7 +377,9 @@ impl Search<'_> {
             // What is called so, and is not followed, must not pass unnoticed.
             let is_one = |column: &usize| {
                 let cells = Cells::of(rows, *column);
-                names::is_split(name(*column)) || cells.roles > 1 && 2 * cells.words >= rows.len()
+                let says_some = names::says_split(name(*column)) || cells.words > 0;
+                names::is_split(name(*column)) && says_some
+                    || cells.roles > 1 && 2 * cells.words >= rows.len()
             };
             let called = columns.into_iter().find(is_one);
             notices.extend(called.map(|column| self.ignored(column)));
@@ -604,6 +555,8 @@ impl Search<'_> {
         match named[..] {
             [column] => {
                 notices.push(format!("the labels {of} are in the column {}, by its name", self.name(column)));
+                notices.extend(self.corrections(column, &candidates));
+                notices.extend(self.of_several(column, &candidates));
                 return Ok(vec![column]);
             }
             [first, ..] if named.iter().all(|&other| self.says_the_same(first, other)) => {
@@ -612,7 +565,7 @@ impl Search<'_> {
                 let column = named.iter().copied().find(|column| !is_number(column)).unwrap_or(first);
                 let all = list(named.iter().map(|&column| self.name(column)).collect());
                 notices.push(format!(
-                    "the labels {of} are in the column {}; {all} have the same value in each row",
+                    "the labels {of} are in the column {}; {all} divide the rows alike",
                     self.name(column)
                 ));
                 return Ok(vec![column]);
@@ -629,7 +582,23 @@ impl Search<'_> {
                     "{name} has a column for each of {} classes: row {row} and all others hold only {zero} and 1 in {classes}",
                     candidates.len()
                 ));
+                notices.extend(self.beside_one_hot(&candidates));
                 return Ok(candidates);
+            }
+            [] if self.header.is_some() => {
+                // Beside classes with a single 1 in each row, patients and remarks are none.
+                let (flags, others): (Vec<usize>, Vec<usize>) =
+                    candidates.iter().partition(|&&column| self.is_binary(column));
+                let is_other = |column: &usize| {
+                    let name = self.header_name(*column).unwrap_or_default();
+                    names::group_rank(name).is_some() || names::says_something_else(name, true)
+                };
+                if flags.len() > 2 && self.are_one_hot(&flags) && others.iter().all(is_other) {
+                    let classes = list(flags.iter().map(|&column| self.name(column)).collect());
+                    notices
+                        .push(format!("{name} has a column for each of {} classes: {classes}", flags.len()));
+                    return Ok(flags);
+                }
             }
             _ => {}
         }
@@ -638,36 +607,6 @@ impl Search<'_> {
         Err(self.error(
             detail,
             "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
-        ))
-    }
-
-    /// Whether most cells of a column begin as numbers do.
-    fn begins_with_digits(&self, column: usize) -> bool {
-        let begins = |row: &&Row| {
-            row.cell(column).trim_start_matches(['-', '+']).starts_with(|first: char| first.is_ascii_digit())
-        };
-        2 * self.rows().iter().filter(begins).count() > self.rows().len()
-    }
-
-    /// The warning that the only column left is hardly one of labels, by its name, or by that of the column of groups.
-    fn hardly_labels(&self, only: usize, group: Option<usize>) -> Option<String> {
-        let header = self.header_name(only).unwrap_or_default();
-        let says = if names::group_rank(header).is_some() {
-            "by its name it says which images belong together, and not what they show".to_owned()
-        } else if names::says_something_else(header, self.begins_with_digits(only)) {
-            "by its name it may say something else of the images than what is to be learned".to_owned()
-        } else {
-            let is_label = |column: &usize| {
-                let named = |column| self.header_name(column).is_some_and(names::is_label);
-                named(*column) && !named(only)
-            };
-            let group = group.filter(is_label)?;
-            format!("the column {}, whose name says labels, is asked for as that of groups", self.name(group))
-        };
-        Some(format!(
-            "warning: the labels of {} are in the column {}, the only one left beside that of the files; {says}",
-            self.sheet.name(),
-            self.name(only)
         ))
     }
 
@@ -706,7 +645,26 @@ impl Search<'_> {
     }
 
     fn is_binary(&self, column: usize) -> bool {
-        self.rows().iter().all(|row| binary(row.cell(column)).is_some()) && self.third_value(column).is_none()
+        let rows = self.rows();
+        let are_flags = rows.iter().all(|row| binary(row.cell(column)).is_some());
+        (are_flags || self.has_marks(column)) && self.third_value(column).is_none()
+    }
+
+    /// Whether a column has a mark in some rows, and is empty in the others, as people fill in tables.
+    fn has_marks(&self, column: usize) -> bool {
+        let cells = || self.rows().iter().map(|row| row.cell(column));
+        cells().any(|cell| !cell.is_empty())
+            && cells().all(|cell| cell.is_empty() || binary(cell) == Some(true))
+    }
+
+    /// How many of these columns say yes in a row.
+    fn said_yes(row: &Row, columns: &[usize]) -> usize {
+        columns.iter().filter(|&&column| binary(row.cell(column)) == Some(true)).count()
+    }
+
+    /// Whether each row says yes in exactly one of several columns.
+    fn are_one_hot(&self, columns: &[usize]) -> bool {
+        columns.len() > 1 && self.rows().iter().all(|row| Self::said_yes(row, columns) == 1)
     }
 
     /// A row with -1 in a column that has 0 too: it says neither yes nor no, as in CheXpert.
@@ -736,7 +694,11 @@ impl Search<'_> {
             }
         }
         for row in self.rows() {
-            if let Some(&column) = columns.iter().find(|&&column| binary(row.cell(column)).is_none()) {
+            let is_odd = |column: usize| {
+                let cell = row.cell(column);
+                binary(cell).is_none() && !(cell.is_empty() && self.has_marks(column))
+            };
+            if let Some(&column) = columns.iter().find(|&&column| is_odd(column)) {
                 let cell = super::sheet::shortened(row.cell(column));
                 let detail = format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
                 return wrong(detail, Some(row.line));
@@ -746,18 +708,16 @@ impl Search<'_> {
     }
 }
 
-/// Whether a column is empty but in the first row of each block, as merged cells of spreadsheets are saved.
-fn are_merged(rows: &[Row], column: usize) -> bool {
-    /// Blocks from which on it is no chance.
-    const FEW: usize = 2;
-    let full: Vec<bool> = rows.iter().map(|row| !row.cell(column).is_empty()).collect();
-    let blocks: Vec<&str> = rows.iter().map(|row| row.cell(column)).filter(|cell| !cell.is_empty()).collect();
-    full.first() == Some(&true)
-        && blocks.len() >= FEW
-        && 2 * blocks.len() <= full.len()
-        && !full.windows(2).any(|pair| pair == [true, true])
-        // Two of one value would be merged as well; those of rows without a value follow one another by chance.
-        && !blocks.windows(2).any(|pair| pair[0] == pair[1])
+/// Whether cells may say which images belong together: some come again, but they are no yes and no, nor a few kinds of many
+/// images.
+pub(super) fn may_be_groups<'a>(cells: impl Iterator<Item = &'a str>) -> bool {
+    const FEW: usize = 3;
+    const MANY_IMAGES: usize = 10;
+    let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+    let different: HashSet<&str> = cells.iter().copied().collect();
+    let are_kinds = different.len() <= FEW && cells.len() > MANY_IMAGES * different.len();
+    let are_flags = different.iter().all(|cell| flag(cell).is_some());
+    different.len() > 1 && different.len() < cells.len() && !are_flags && !are_kinds
 }
 
 /// How many cells of a column say what.

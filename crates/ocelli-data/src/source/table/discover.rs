@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::names;
-use super::sheet::is_image_ending;
+use super::sheet::{Sheet, is_image_ending};
 use crate::DataError;
 use crate::names::{ending, file_name};
 use crate::source::role::{self, Role};
@@ -91,6 +91,19 @@ impl Tables {
         }
     }
 
+    /// The one table in a folder that is called as one of images to measure on, and has labels: `test.csv`.
+    pub(super) fn to_measure_on(folder: &Path) -> Self {
+        let is_one = |path: &PathBuf| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let is_side =
+                role::named_role(&stem).is_some_and(|named| named.sure && named.role != Role::Train);
+            is_side && is_table(path) && !is_text(path) && has_labels(path)
+        };
+        let mut found = files(folder).filter(is_one);
+        let labels = found.next().filter(|_| found.next().is_none());
+        Self { labels: labels.into_iter().collect(), ..Self::default() }
+    }
+
     fn in_folders_of_split(folder: &Path) -> Self {
         let folders: Vec<PathBuf> = folders(folder).collect();
         let of_split = with_roles(folders.clone(), |path| file_name(path));
@@ -146,15 +159,13 @@ impl Tables {
                 None => ranked.push((usize::MAX, path)),
             }
         }
-        // The same once more as JSON.
-        let is_json = |path: &Path| ending(path).starts_with("json") || ending(path) == "ndjson";
-        let stems: Vec<PathBuf> = ranked
-            .iter()
-            .filter(|(_, path)| !is_json(path))
-            .map(|(_, path)| path.with_extension(""))
-            .collect();
+        // The same once more in another format: the first of these is read.
+        const FORMATS: [&str; 7] = ["csv", "tsv", "tab", "jsonl", "ndjson", "jsonlines", "json"];
+        let format = |path: &Path| FORMATS.iter().position(|format| *format == ending(path));
+        let all: Vec<PathBuf> = ranked.iter().map(|(_, path)| path.clone()).collect();
         for (rank, path) in &mut ranked {
-            if is_json(path) && stems.contains(&path.with_extension("")) {
+            let is_same = |other: &&PathBuf| other.with_extension("") == path.with_extension("");
+            if all.iter().filter(is_same).any(|other| format(other) < format(path)) {
                 *rank = usize::MAX;
             }
         }
@@ -231,6 +242,14 @@ impl Tables {
     }
 }
 
+/// Whether a table has one column that is called as labels are.
+fn has_labels(path: &Path) -> bool {
+    Sheet::read_beginning(path).is_ok_and(|sheet| {
+        let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells));
+        header.is_some_and(|header| header.iter().filter(|name| names::is_label(name)).count() == 1)
+    })
+}
+
 fn is_text(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("txt"))
 }
@@ -296,6 +315,7 @@ pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
     let first = found.first()?;
     let advice = match FOREIGN.contains(&ending(first).as_str()) {
         true => SAVE_AS_CSV,
+        false if found.len() > 1 => "if one of them holds the labels, give it (`from_csv`)",
         false => "if it holds the labels, give it (`from_csv`)",
     };
     let names = found.iter().take(4).map(|path| crate::source::id_of(folder, path));
@@ -375,6 +395,11 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.map(|entry| entry.into_path())
 }
 
+/// Whether a folder's name says that it holds a data set, and nothing of what is in it.
+fn is_wrapper(path: &Path) -> bool {
+    ["data", "dataset", "data_set", "files"].contains(&file_name(path).to_lowercase().as_str())
+}
+
 /// The most folders that are each all that another holds.
 const WRAPPERS: usize = 8;
 
@@ -388,7 +413,10 @@ pub(super) fn unwrapped(folder: &Path) -> PathBuf {
         let inside: Vec<PathBuf> = folders(&at).collect();
         match &inside[..] {
             [only]
-                if !has_tables && !holds_images(&at, 0) && !holds_images(only, 0) && !is_container(only) =>
+                if !has_tables
+                    && !holds_images(&at, 0)
+                    && !holds_images(only, 0)
+                    && (!is_container(only) || is_wrapper(only)) =>
             {
                 at = only.clone();
             }

@@ -1,6 +1,6 @@
 //! Whether the first row names the columns.
 
-use super::sheet::{Row, Sheet};
+use super::sheet::{Row, Sheet, ends_as_image};
 use super::{Column, Finder, Match, TableOptions, names, table_error};
 use crate::DataError;
 
@@ -29,7 +29,7 @@ pub(super) fn known_header(
         }
         (Some(false), false) => false,
         (Some(true), _) | (None, true) => true,
-        (None, false) => looks_like_a_header(sheet, finder),
+        (None, false) => looks_like_a_header(sheet, finder) || numbers_the_columns(sheet),
     };
     if !is_header {
         return Ok(None);
@@ -54,6 +54,17 @@ pub(super) fn looks_like_a_header(sheet: &Sheet, finder: &Finder) -> bool {
         .enumerate()
         .any(|(column, name)| names::is_known(name) && !rows.iter().any(|row| row.cell(column) == name));
     known && finder.hits(first.cells.iter().map(String::as_str), None) == 0
+}
+
+/// Whether the first row is the one that pandas writes for columns without names, `0,1` or `,0,1`, above files that are named
+/// in full: one may be called 0.
+fn numbers_the_columns(sheet: &Sheet) -> bool {
+    let [first, rows @ ..] = &sheet.rows[..] else { return false };
+    let cells = first.cells.strip_prefix(&[String::new()]).unwrap_or(&first.cells);
+    let counts =
+        cells.len() > 1 && cells.iter().enumerate().all(|(number, cell)| *cell == number.to_string());
+    let of_files = |column: usize| rows.iter().all(|row| ends_as_image(row.cell(column)));
+    counts && !rows.is_empty() && (0..sheet.width()).any(of_files)
 }
 
 /// Whether the first id is no file; that others are is known when this is asked.

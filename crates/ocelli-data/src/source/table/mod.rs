@@ -17,6 +17,7 @@
 //! | `names.rs` | common names of columns and tables |
 //! | `sheet.rs` | bytes to rows of cells |
 //! | `columns.rs` | which column is which |
+//! | `columns/doubts.rs` | what is doubtful about them |
 //! | `files.rs` | which file a name refers to |
 //! | `path_columns.rs` | paths whose folder and name stand in two columns |
 //! | `header.rs` | whether the first row names the columns |
@@ -66,6 +67,7 @@ pub(crate) use side_labels::{SideLabels, side_labels, unknown_side_labels};
 pub use split_lists::{ListedSplit, read_split};
 
 use super::existing_folder;
+use super::role::{self, Role};
 use crate::files::folder_of;
 use crate::text::count;
 use crate::{DataError, Dataset, Task};
@@ -259,9 +261,14 @@ pub fn read_folder(
     // Tables lie beside the photos, however often these were packed into a folder.
     let outer = root;
     let root = &discover::unwrapped(root);
-    let tables = Tables::of(root);
+    let mut tables = Tables::of(root);
+    let is_none = tables.is_empty();
+    if is_none && says_the_classes(root) {
+        tables = Tables::to_measure_on(root);
+    }
     if says_the_classes(root) && !tables.is_empty() {
         let one = match tables.labels.len() {
+            _ if is_none => Some(tables.clone()),
             1 => beside::instead_of_named(root, &tables)?,
             _ => beside::among_several(root, &tables),
         };
@@ -280,6 +287,14 @@ pub fn read_folder(
             None => read(root, options)?,
         };
         return Ok(LabelledFolder { labelled, by_table: true });
+    }
+    if tables.is_empty() && says_the_classes(root) {
+        let texts = Tables::texts_in(root);
+        if let Some((_, train)) = texts.sides.first().filter(|_| texts.sides.len() > 1)
+            && has_names_and_labels(train, root)
+        {
+            return Ok(LabelledFolder { labelled: several::read(root, &texts, options)?, by_table: true });
+        }
     }
     let read = folders(outer);
     match beside::decide(root, &tables, &read)? {
@@ -319,6 +334,15 @@ pub fn read_folder(
             Ok(LabelledFolder { labelled, by_table: true })
         }
     }
+}
+
+/// Whether a text has a column of files in a folder, and another: lists of a split have the files alone.
+fn has_names_and_labels(text: &Path, root: &Path) -> bool {
+    let finder = Finder::new(root);
+    Sheet::read_beginning(text).is_ok_and(|sheet| {
+        let sheet = cut_at_spaces(&sheet, &finder, None).unwrap_or(sheet);
+        sheet.width() == 2 && names_files(&sheet, &finder, None)
+    })
 }
 
 /// Takes the split of published lists below a folder, as [`read_folder`] does, for data that has none of its own.
@@ -391,7 +415,13 @@ impl ReadTable {
             header.iter().find(|name| *name == label).or(only.filter(|_| names::is_label(label))).cloned()
         };
         let own = labels(items);
-        for (other, label) in others.iter().filter_map(|other| Some((other, label_of(other)?))) {
+        // The test images' labels are read with the test images.
+        let is_of_test = |path: &&PathBuf| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            role::named_role(&stem).is_some_and(|named| named.sure && named.role == Role::Test)
+        };
+        let others = others.iter().filter(|other| !is_of_test(other));
+        for (other, label) in others.filter_map(|other| Some((other, label_of(other)?))) {
             let options = options(label);
             let Ok(read) = read_one(other, &options, Vec::new()) else { continue };
             let theirs = labels(&read.labelled.dataset.items);

@@ -6,7 +6,7 @@
 use crate::source::role::{self, Role};
 
 /// Columns of files, those that say so most plainly first.
-const FILES: [&str; 28] = [
+const FILES: [&str; 47] = [
     "filename",
     "file",
     "filepath",
@@ -35,10 +35,70 @@ const FILES: [&str; 28] = [
     "uuid",
     "key",
     "name",
+    "dateiname",
+    "datei",
+    "bild",
+    "bilddatei",
+    "fichier",
+    "nomdufichier",
+    "archivo",
+    "imagen",
+    "arquivo",
+    "imagem",
+    "immagine",
+    "nomefile",
+    "bestand",
+    "afbeelding",
+    "файл",
+    "文件名",
+    "图片",
+    "ファイル名",
+    "画像",
 ];
 
 /// Columns of labels.
-const LABELS: [&str; 36] = [
+const LABELS: [&str; 77] = [
+    "scientificname",
+    "commonname",
+    "vernacularname",
+    "taxon",
+    "taxonname",
+    "speciesname",
+    "speciesid",
+    "choice",
+    "choices",
+    "klasse",
+    "klassen",
+    "kategorie",
+    "spezies",
+    "beschriftung",
+    "bezeichnung",
+    "etikett",
+    "classe",
+    "catégorie",
+    "étiquette",
+    "etiquette",
+    "espèce",
+    "clase",
+    "categoría",
+    "categoria",
+    "etiqueta",
+    "especie",
+    "espécie",
+    "etichetta",
+    "klass",
+    "klasa",
+    "kategori",
+    "kategoria",
+    "класс",
+    "категория",
+    "метка",
+    "sınıf",
+    "etiket",
+    "类别",
+    "标签",
+    "ラベル",
+    "라벨",
     "label",
     "labels",
     "class",
@@ -263,7 +323,8 @@ pub(super) fn file_rank(name: &str) -> Option<usize> {
 /// Whether a name says that the column holds images or files, not only numbers of something.
 pub(super) fn says_image(name: &str) -> bool {
     let name = plain(name);
-    let words = ["file", "fname", "path", "image", "img", "photo", "picture"];
+    let words =
+        ["file", "fname", "path", "image", "img", "photo", "picture", "datei", "bild", "fichier", "imag"];
     file_rank(&name).is_some() && words.iter().any(|word| name.contains(word))
 }
 
@@ -305,7 +366,8 @@ pub(super) fn says_something_else(name: &str, of_numbers: bool) -> bool {
 
 /// Whether a name says that the column tells which rows are to be left out, or used.
 pub(super) fn says_left_out(name: &str) -> bool {
-    const WORDS: [&str; 46] = [
+    const WORDS: [&str; 47] = [
+        "deleteflag",
         "validimage",
         "imagevalid",
         "imageisvalid",
@@ -373,6 +435,47 @@ pub(super) fn say_left_out<'a>(name: &str, mut values: impl Iterator<Item = &'a 
 pub(super) fn is_split(name: &str) -> bool {
     let name = plain(name);
     SPLITS.contains(&name.as_str()) || name.ends_with("split")
+}
+
+/// Whether a name can mean nothing else: `split`, `fold`, where `usage` and `set` can.
+pub(super) fn says_split(name: &str) -> bool {
+    let name = plain(name);
+    name.contains("split") || name.contains("fold") || name == "partition"
+}
+
+/// Columns around another one, in which its values may come again as those of something else: `alba` of two genera.
+pub(super) fn is_around(outer: &str, inner: &str) -> bool {
+    let pairs: [(&[&str], &[&str]); 3] = [
+        (
+            &["genus", "gattung", "genre", "género"],
+            &["species", "specie", "epithet", "art", "espèce", "especie"],
+        ),
+        (&["make", "brand", "manufacturer", "marke"], &["model", "modell"]),
+        (&["class", "category", "superclass", "mastercategory"], &["subclass", "subcategory"]),
+    ];
+    let (outer, inner) = (plain(outer), plain(inner));
+    pairs.iter().any(|(around, within)| around.contains(&&*outer) && within.contains(&&*inner))
+}
+
+/// Whether a name says that the column corrects the labels of another: `true_label`, `corrected`.
+pub(super) fn says_correction(name: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "truelabel",
+        "trueclass",
+        "finallabel",
+        "finalclass",
+        "corrected",
+        "correctedlabel",
+        "correctedclass",
+        "correctlabel",
+        "correctclass",
+        "correction",
+        "goldlabel",
+        "newlabel",
+        "fixedlabel",
+        "reviewedlabel",
+    ];
+    WORDS.contains(&plain(name).as_str())
 }
 
 /// Whether a name says that the column holds somebody's judgement of the classes, or a model's: `rater1`, `y_pred`.

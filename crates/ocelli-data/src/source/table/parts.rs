@@ -175,7 +175,8 @@ pub(crate) fn are_surely_parts(names: &BTreeSet<String>) -> bool {
 
 /// Whether a word of the names says that they are parts, whatever is in them.
 pub(super) fn has_part_word(names: &BTreeSet<String>) -> bool {
-    const PARTS: [&str; 31] = [
+    const PARTS: [&str; 32] = [
+        "patient",
         "part",
         "parts",
         "batch",

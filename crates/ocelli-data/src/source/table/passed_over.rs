@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::beside::{AGREEING, MOST};
+use super::columns::may_be_groups;
 use super::discover::Tables;
 use super::sheet::Sheet;
 use super::{Match, Opened, TableOptions, UnusedGroups, names};
@@ -65,9 +66,8 @@ pub(super) fn groups_beside(root: &Path, tables: &Tables, data: &Dataset) -> Opt
         let of = |path: &PathBuf| groups.get(path.as_path()).map(|group| (*group).to_owned());
         let groups: Vec<Option<String>> = data.items.items.iter().map(|item| of(&item.path)).collect();
         let known = groups.iter().flatten().count();
-        let different = groups.iter().flatten().collect::<BTreeSet<_>>().len();
         let most = known as f64 >= MOST * groups.len() as f64;
-        (most && different > 1 && different < known)
+        (most && may_be_groups(groups.iter().flatten().map(String::as_str)))
             .then(|| UnusedGroups { column: header[column].clone(), groups })
     })
 }

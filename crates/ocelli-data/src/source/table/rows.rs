@@ -55,9 +55,9 @@ impl<'a> Labels<'a> {
 /// The value of a cell in a class's column.
 pub(super) fn binary(cell: &str) -> Option<bool> {
     match cell {
-        "1" | "1.0" | "true" | "True" | "TRUE" => Some(true),
+        "1" | "1.0" | "true" | "True" | "TRUE" | "x" | "X" | "yes" | "Yes" | "YES" => Some(true),
         // Some data sets say 1 and -1, as CelebA does.
-        "0" | "0.0" | "-1" | "-1.0" | "false" | "False" | "FALSE" => Some(false),
+        "0" | "0.0" | "-1" | "-1.0" | "false" | "False" | "FALSE" | "no" | "No" | "NO" => Some(false),
         _ => None,
     }
 }

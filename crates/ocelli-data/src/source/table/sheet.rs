@@ -67,6 +67,13 @@ impl Row {
     }
 }
 
+/// The labels in a cell of Label Studio's, which is `{"choices":["Cat","Dog"]}` where an image has several, as in others.
+fn choices(cell: &str) -> Option<String> {
+    let entries = cell.strip_prefix("{\"choices\":")?;
+    let list: Vec<String> = serde_json::from_str(entries.strip_suffix('}')?).ok()?;
+    (!list.iter().any(|label| label.contains('|'))).then(|| list.join("|"))
+}
+
 impl Sheet {
     /// Reads a table.
     ///
@@ -126,6 +133,11 @@ impl Sheet {
         }
         if sheet.rows.is_empty() {
             return Err(table_error(path, None, "has no rows", "give a table with a row for each image"));
+        }
+        for cell in sheet.rows.iter_mut().flat_map(|row| &mut row.cells) {
+            if let Some(labels) = choices(cell) {
+                *cell = labels;
+            }
         }
         Ok(sheet)
     }
