@@ -116,21 +116,26 @@ pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
     let is_longer = |name: &str, stem: &str| name.rsplit_once('.').is_some_and(|(all, _)| all != stem);
     let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
     let always = |_: &str, _: &str| true;
-    // Whether the image itself must be there, since the names may be so by chance; and whether a name is that of one image
-    // in all folders of a split.
-    None.or_else(|| related_by(items, ROBOFLOW, false, true, |name, _| name.contains(".rf.")))
-        .or_else(|| related_by(items, AUGMENTOR, false, true, |name, _| name.contains("_original_")))
-        .or_else(|| related_by(items, CHANGED, false, true, is_longer))
-        .or_else(|| related_by(items, KERAS, true, false, is_longer))
-        .or_else(|| related_by(items, BANDS, false, false, is_longer))
-        .or_else(|| related_by(items, TILES, false, true, always))
-        .or_else(|| related_by(items, SIDES, false, true, always))
-        .or_else(|| related_by(items, SUBJECTS, false, true, always))
-        .or_else(|| related_by(items, FRAMES, false, false, always))
-        .or_else(|| {
-            related_by(items, IPHONE, true, false, |name, _| name.to_lowercase().starts_with("img_e"))
-        })
-        .or_else(|| related_by(items, FORMATS, true, false, |name, _| !is_jpeg(&name.to_lowercase())))
+    let is_iphone = |name: &str, _: &str| name.to_lowercase().starts_with("img_e");
+    // A pattern; whether the image itself must be there, since names may be so by chance; whether a name is that of one image
+    // in all folders of a split; and which images are changed.
+    type Way<'a> = (&'static str, bool, bool, &'a dyn Fn(&str, &str) -> bool);
+    let ways: [Way; 11] = [
+        (ROBOFLOW, false, true, &|name, _| name.contains(".rf.")),
+        (AUGMENTOR, false, true, &|name, _| name.contains("_original_")),
+        (CHANGED, false, true, &is_longer),
+        (KERAS, true, false, &is_longer),
+        (BANDS, false, false, &is_longer),
+        (TILES, false, true, &always),
+        (SIDES, false, true, &always),
+        (SUBJECTS, false, true, &always),
+        (FRAMES, false, false, &always),
+        (IPHONE, true, false, &is_iphone),
+        (FORMATS, true, false, &|name, _| !is_jpeg(&name.to_lowercase())),
+    ];
+    ways.into_iter().find_map(|(pattern, needs_original, across_split, is_changed)| {
+        related_by(items, pattern, needs_original, across_split, is_changed)
+    })
 }
 
 /// What images have in common: the path before and after the folder of a split, and the stem of their names.

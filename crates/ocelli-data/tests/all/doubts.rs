@@ -1291,6 +1291,17 @@ fn archives_and_joined_labels_are_named() {
 }
 
 #[test]
+fn words_between_labels_are_hardly_classes() {
+    for word in ["and", "&", "/"] {
+        let cells = ["haze", "primary", "road", "water"];
+        let cell = |row: usize| format!("{} {word} {}", cells[row % 4], cells[(row + 1 + row / 4 % 3) % 4]);
+        let (root, text) = table_of(24, "file,tags", cell);
+        let data = read_table(root.path(), &text, &TableOptions::default()).unwrap().dataset;
+        noticed(&data, &[&format!("warning: \"{word}\" is read as a class; if it stands between labels")]);
+    }
+}
+
+#[test]
 fn the_same_table_in_two_formats_is_one() {
     let (root, text) = table_of(12, "file,label", |row| ["a", "b"][row % 2].to_owned());
     write(root.path(), "labels.csv", text);

@@ -140,8 +140,8 @@ impl Fit {
         hooks: &mut dyn FitHooks<B>,
     ) -> Result<Vec<EpochRecord>> {
         let result = self.run_epochs(state, inputs, options, hooks);
-        if matches!(result, Err(Error::Stopped)) {
-            // All processes stop at the same place.
+        if matches!(result, Err(Error::Stopped | Error::Diverged { .. })) {
+            // Which all processes come to at the same place.
             self.accumulation.gather(&state.network, &inputs.processes)?;
         }
         result

@@ -506,8 +506,16 @@ pub(super) fn oddities(classes: &[String]) -> Vec<String> {
         .collect();
     let fractions =
         || classes.iter().filter(|class| number(class).is_some_and(|number| number.fract() != 0.0));
-    // Marks alone seldom are a class.
-    let marks = classes.iter().filter(|class| !class.chars().any(char::is_alphanumeric));
+    // Marks alone seldom are a class, nor what joins labels.
+    let joins = |class: &&String| {
+        ["and", "und", "or", "oder", "&", "/", "+"].contains(&class.to_lowercase().as_str())
+    };
+    odd.extend(classes.iter().filter(joins).map(|class| {
+        format!(
+            "warning: \"{class}\" is read as a class; if it stands between labels, separate them by | instead"
+        )
+    }));
+    let marks = classes.iter().filter(|class| !joins(class) && !class.chars().any(char::is_alphanumeric));
     odd.extend(marks.map(|class| {
         format!(
             "warning: \"{class}\" is read as a class; if it stands for no value, leave these cells empty, or take their rows \
