@@ -22,7 +22,7 @@ use crate::processes::ProcessGroup;
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
-use crate::train::shards::{Layout, Shards, ids_of, to_bytes, to_floats};
+use crate::train::shards::{Shards, message, read_message, to_bytes, to_floats};
 use crate::train::state::TrainState;
 use crate::train::step::{Backward, StepError, finite};
 
@@ -161,6 +161,9 @@ fn gathered<'a>(
     Ok((rest.map(|value| f32::from_le_bytes(*value)).collect(), any(1)))
 }
 
+/// The names of the parameters that have gradients, and the lengths of these.
+type Layout = Vec<(String, usize)>;
+
 /// The sum of the gradients of all processes' nodes, of the parameters that are this process's, and whose the others are.
 /// Adding element by element, it does not matter who adds which elements.
 fn summed<B: Backbone>(
@@ -181,22 +184,23 @@ fn summed<B: Backbone>(
         }
         own.push(values);
     }
-    let known = layout.clone().map(|layout| Shards::new(layout, rank, size));
+    let shards_of = |layout: &Layout| -> Option<Shards> {
+        let ids = layout.iter().map(|(name, length)| Some((*ids.get(name.as_str())?, *length)));
+        Some(Shards::new(ids.collect::<Option<_>>()?, rank, size))
+    };
+    let known = layout.as_ref().and_then(shards_of);
     // A process without pieces does not know which parameters have gradients.
-    let mut header = serde_json::to_vec(&layout).expect("numbers and texts serialise");
-    header.splice(0..0, (header.len() as u64).to_le_bytes());
     let part = |to: usize| {
-        let mut bytes = header.clone();
-        if let Some(shards) = &known {
-            own.iter().for_each(|values| bytes.extend(to_bytes(&values[shards.values_of(to)])));
-        }
-        bytes
+        let of_shard = |shards: &Shards| -> Vec<f32> {
+            own.iter().flat_map(|values| &values[shards.values_of(to)]).copied().collect()
+        };
+        message(&layout, &known.as_ref().map(of_shard).unwrap_or_default())
     };
     let received = processes.all_to_all((0..size).map(part).collect())?;
     drop(own);
     let (mut layout, mut parts) = (layout, Vec::new());
     for (from, bytes) in received.iter().enumerate() {
-        let (theirs, values) = read(bytes).ok_or_else(|| diverged(from))?;
+        let (theirs, values): (Option<Layout>, _) = read_message(bytes).ok_or_else(|| diverged(from))?;
         if let Some(theirs) = theirs
             && *layout.get_or_insert_with(|| theirs.clone()) != theirs
         {
@@ -205,7 +209,7 @@ fn summed<B: Backbone>(
         parts.push(values);
     }
     drop(received);
-    let shards = Shards::new(layout.ok_or_else(|| diverged(rank))?, rank, size);
+    let shards = layout.as_ref().and_then(shards_of).ok_or_else(|| diverged(rank))?;
     let length = shards.values_of(rank).len();
     let mut known: HashMap<Range<usize>, Vec<f32>> = HashMap::new();
     for (from, values) in parts.into_iter().enumerate() {
@@ -218,7 +222,7 @@ fn summed<B: Backbone>(
         }
     }
     let sum = tree::sum(0..leaves, &mut |node: &Range<usize>| known.remove(node), &mut add_values);
-    let own = unflat(shards.own(), &sum.unwrap_or_default(), &ids, network).ok_or_else(|| diverged(rank))?;
+    let own = unflat(shards.own(), &sum.unwrap_or_default(), network).ok_or_else(|| diverged(rank))?;
     Ok((own, shards))
 }
 
@@ -237,25 +241,22 @@ fn flat(mut gradients: ParameterGradients, ids: &BTreeMap<&str, ParamId>) -> (La
 
 /// The gradients again; `None` where the values are not as many.
 fn unflat<B: Backbone>(
-    layout: &[(String, usize)],
+    parameters: &[(ParamId, usize)],
     mut values: &[f32],
-    ids: &BTreeMap<&str, ParamId>,
     network: &Network<B>,
 ) -> Option<ParameterGradients> {
     let mut gradients = ParameterGradients::default();
-    for (name, length) in layout {
-        let (own, rest) = values.split_at_checked(*length)?;
+    for &(id, length) in parameters {
+        let (own, rest) = values.split_at_checked(length)?;
         values = rest;
-        gradients.insert(*ids.get(name.as_str())?, Tensor::from_data(own, &network.device()));
+        gradients.insert(id, Tensor::from_data(own, &network.device()));
     }
     values.is_empty().then_some(gradients)
 }
 
-/// What a process says of the layout, if it knows it, and the values that it sends.
-fn read(bytes: &[u8]) -> Option<(Option<Layout>, Vec<f32>)> {
-    let (length, rest) = bytes.split_first_chunk()?;
-    let (layout, values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    Some((serde_json::from_slice(layout).ok()?, to_floats(values)?))
+/// The parameters of a network by their names.
+fn ids_of<B: Backbone>(network: &Network<B>) -> BTreeMap<&str, ParamId> {
+    network.roles().into_keys().map(|id| (network.name(id), id)).collect()
 }
 
 fn add_values(mut first: Vec<f32>, second: Vec<f32>) -> Vec<f32> {
@@ -295,8 +296,10 @@ pub(crate) fn handling<B: Backbone>(
         let (layout, values) = flat(gradients.clone(), &ids);
         bytes = to_bytes(&values);
         pack.push(began.elapsed().as_secs_f64());
+        let parameters: Vec<(ParamId, usize)> =
+            layout.iter().map(|(name, length)| (ids[name.as_str()], *length)).collect();
         let began = Instant::now();
-        let read = to_floats(&bytes).and_then(|values| unflat(&layout, &values, &ids, network));
+        let read = to_floats(&bytes).and_then(|values| unflat(&parameters, &values, network));
         drop(read.ok_or(Error::NoTrainingBatch)?);
         unpack.push(began.elapsed().as_secs_f64());
         let other = values.clone();

@@ -1,6 +1,5 @@
 //! One training step.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use burn::module::ParamId;
@@ -18,7 +17,7 @@ use crate::train::input::{Inputs, TrainBatch};
 use crate::train::micro_batches::{self, Piecewise};
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
-use crate::train::shards::{Shards, ids_of, to_bytes, to_floats};
+use crate::train::shards::{Shards, message, read_message};
 use crate::train::state::{StageInput, TrainState};
 
 /// The optimizer's state, and the gradients accumulated for its next step. Of several processes each has those of its own
@@ -36,6 +35,9 @@ pub(crate) struct Accumulation {
     #[serde(skip)]
     shards: Option<Shards>,
 }
+
+/// How many moments a parameter has, and whether it has an accumulated gradient.
+type Kept = (usize, bool);
 
 /// The learning rates and momentum of a step.
 #[derive(Debug, Clone, Copy)]
@@ -74,10 +76,8 @@ impl Accumulation {
         processes: &ProcessGroup,
     ) -> Result<()> {
         let Some(shards) = self.shards.take() else { return Ok(()) };
-        let ids = ids_of(network);
-        let (mut header, mut values): (Vec<(usize, bool)>, Vec<f32>) = (Vec::new(), Vec::new());
-        for (name, _) in shards.own() {
-            let id = &ids[name.as_str()];
+        let (mut header, mut values): (Vec<Kept>, Vec<f32>) = (Vec::new(), Vec::new());
+        for (id, _) in shards.own() {
             let (moments, accumulated) = (self.optimizer.moments(id), self.accumulated.get(id));
             header.push((moments.len(), accumulated.is_some()));
             for tensor in moments.iter().chain(accumulated) {
@@ -86,10 +86,7 @@ impl Accumulation {
         }
         let mut parts = vec![Vec::new(); processes.size()];
         if processes.rank() > 0 {
-            let header = serde_json::to_vec(&header).expect("numbers serialise");
-            parts[0].extend((header.len() as u64).to_le_bytes());
-            parts[0].extend(header);
-            parts[0].extend(to_bytes(&values));
+            parts[0] = message(&header, &values);
         }
         let received = processes.all_to_all(parts)?;
         if processes.rank() > 0 {
@@ -97,7 +94,7 @@ impl Accumulation {
         }
         for (rank, bytes) in received.iter().enumerate().skip(1) {
             let diverged = || Error::ProcessesDiverged { what: "the optimizer's state", rank };
-            self.take(bytes, shards.of(rank), &ids, network).ok_or_else(diverged)?;
+            self.take(bytes, shards.of(rank), network).ok_or_else(diverged)?;
         }
         Ok(())
     }
@@ -106,22 +103,17 @@ impl Accumulation {
     fn take<B: Backbone>(
         &mut self,
         bytes: &[u8],
-        parameters: &[(String, usize)],
-        ids: &BTreeMap<&str, ParamId>,
+        parameters: &[(ParamId, usize)],
         network: &Network<B>,
     ) -> Option<()> {
-        let (length, rest) = bytes.split_first_chunk()?;
-        let (header, values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-        let header: Vec<(usize, bool)> = serde_json::from_slice(header).ok()?;
-        let values = to_floats(values)?;
+        let (header, values): (Vec<Kept>, _) = read_message(bytes)?;
         let mut rest = &values[..];
         if header.len() != parameters.len() {
             return None;
         }
-        for ((name, length), (moments, is_accumulated)) in parameters.iter().zip(header) {
-            let id = *ids.get(name.as_str())?;
+        for (&(id, length), (moments, is_accumulated)) in parameters.iter().zip(header) {
             let mut next = || {
-                let (own, others) = rest.split_at_checked(*length)?;
+                let (own, others) = rest.split_at_checked(length)?;
                 rest = others;
                 Some(Tensor::<1>::from_data(own, &network.device()))
             };
@@ -256,8 +248,8 @@ pub(crate) fn train_step<B: Backbone>(
         accumulation.accumulated.retain(|id| gradients.get(id).is_some());
         accumulation.shards = Some(shards.clone());
     }
-    let norm_of = |gradients: &ParameterGradients, network: &Network<B>| match &shards {
-        Some(shards) => shards.norm(gradients, network, &inputs.processes).map_err(StepError::Loss),
+    let norm_of = |gradients: &ParameterGradients| match &shards {
+        Some(shards) => shards.norm(gradients, &inputs.processes).map_err(StepError::Loss),
         None => Ok(gradients.norm()),
     };
     let several = options.accumulate_steps > 1;
@@ -265,7 +257,7 @@ pub(crate) fn train_step<B: Backbone>(
         gradients.scale(images as f64);
         gradients.add(accumulation.accumulated.clone());
     }
-    let mut norm = finite("gradients' norm", norm_of(&gradients, &state.network)?)?;
+    let mut norm = finite("gradients' norm", norm_of(&gradients)?)?;
     let backward = began.elapsed();
     drop(computing);
     let _span = timeline::span("optimizer");
@@ -277,7 +269,7 @@ pub(crate) fn train_step<B: Backbone>(
         }
         if let Some(most) = options.max_grad_norm {
             if several {
-                norm = norm_of(&gradients, &state.network)?;
+                norm = norm_of(&gradients)?;
             }
             gradients.clip(norm, most);
         }

@@ -356,6 +356,15 @@ fn copies<'a>(classes: &[&'a str]) -> Option<Vec<&'a str>> {
     (!several.is_empty()).then_some(several)
 }
 
+/// What Google Drive has cut into parts, of a part's name: `photos` of `photos-20240101T101010Z-001`.
+pub(super) fn download_of(name: &str) -> Option<&str> {
+    let (rest, number) = name.rsplit_once('-')?;
+    let (rest, time) = rest.rsplit_once('-')?;
+    let (day, time) = time.strip_suffix('Z')?.split_once('T')?;
+    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    ([day, time, number].into_iter().all(are_digits) && day.len() == 8 && time.len() == 6).then_some(rest)
+}
+
 /// A name without what is added to copies and parts of downloads.
 fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
     const COPIES: [&str; 8] =
@@ -412,16 +421,7 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
         if let Some(start) = OF.iter().find(begins) {
             base = &base[start.len()..];
         }
-        // Google Drive's: a time, and the number of the part.
-        if let Some((rest, number)) = base.rsplit_once('-')
-            && let Some((rest, time)) = rest.rsplit_once('-')
-            && digits(number)
-            && time.len() == 16
-            && time.ends_with('Z')
-            && time.as_bytes()[8] == b'T'
-        {
-            base = rest;
-        }
+        base = download_of(base).unwrap_or(base);
         if let Some((rest, number)) = base.rsplit_once(' ')
             && digits(number)
             && classes.contains(&rest)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::classes::download_of;
 use super::part::{Inner, Part};
 use super::{Reader, images, some_names};
 use crate::DataError;
@@ -289,7 +290,7 @@ impl Reader<'_> {
         }
         let outer: BTreeSet<String> = classes.iter().map(|part| part.name()).collect();
         let root = folder.display();
-        if outer.iter().all(|name| is_part_of_download(name)) {
+        if outer.iter().all(|name| download_of(name).is_some()) {
             self.report(DataError::Split {
                 reason: format!(
                     "the folders in {root} ({}) are parts of one download, as Google Drive cuts it",
@@ -394,16 +395,6 @@ impl Reader<'_> {
     pub(super) fn report(&mut self, problem: DataError) {
         self.problem.get_or_insert(problem);
     }
-}
-
-/// Whether a folder's name is one that Google Drive gives to parts of a download: `photos-20240101T101010Z-001`.
-fn is_part_of_download(name: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let Some((rest, number)) = name.rsplit_once('-') else { return false };
-    let Some((_, time)) = rest.rsplit_once('-') else { return false };
-    digits(number)
-        && matches!(time.strip_suffix('Z').and_then(|time| time.split_once('T')), Some((day, time)) if digits(day)
-            && digits(time) && day.len() == 8 && time.len() == 6)
 }
 
 /// Whether a folder's name says that it holds photos, or a version of them.

@@ -693,12 +693,14 @@ impl Search<'_> {
                 return wrong(detail, Some(row.line));
             }
         }
+        let marked: HashSet<usize> =
+            columns.iter().copied().filter(|&column| self.has_marks(column)).collect();
         for row in self.rows() {
-            let is_odd = |column: usize| {
-                let cell = row.cell(column);
-                binary(cell).is_none() && !(cell.is_empty() && self.has_marks(column))
+            let is_odd = |column: &&usize| {
+                let cell = row.cell(**column);
+                binary(cell).is_none() && !(cell.is_empty() && marked.contains(*column))
             };
-            if let Some(&column) = columns.iter().find(|&&column| is_odd(column)) {
+            if let Some(&column) = columns.iter().find(is_odd) {
                 let cell = super::sheet::shortened(row.cell(column));
                 let detail = format!("holds \"{cell}\" in the column {}; expected 0 or 1", self.name(column));
                 return wrong(detail, Some(row.line));

@@ -245,8 +245,9 @@ impl Tables {
 /// Whether a table has one column that is called as labels are.
 fn has_labels(path: &Path) -> bool {
     Sheet::read_beginning(path).is_ok_and(|sheet| {
-        let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells));
-        header.is_some_and(|header| header.iter().filter(|name| names::is_label(name)).count() == 1)
+        sheet
+            .possible_header()
+            .is_some_and(|header| header.iter().filter(|name| names::is_label(name)).count() == 1)
     })
 }
 

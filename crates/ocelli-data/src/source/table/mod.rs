@@ -407,7 +407,7 @@ impl ReadTable {
         // The same column, or the one that is called as labels are.
         let label_of = |path: &Path| -> Option<String> {
             let sheet = Sheet::read_beginning(path).ok()?;
-            let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells))?;
+            let header = sheet.possible_header()?;
             // `y` beside `x` is a place in an image.
             let is_place = |name: &str| name == "y" && header.iter().any(|other| other == "x");
             let mut called = header.iter().filter(|name| names::is_label(name) && !is_place(name));

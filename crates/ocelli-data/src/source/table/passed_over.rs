@@ -42,9 +42,9 @@ pub(super) fn labels_of_folders(root: &Path, tables: &Tables, folders: &BTreeSet
 pub(super) fn groups_beside(root: &Path, tables: &Tables, data: &Dataset) -> Option<UnusedGroups> {
     let names_groups = |table: &&PathBuf| {
         Sheet::read_beginning(table).is_ok_and(|sheet| {
-            let first = sheet.rows.first().map(|row| &row.cells);
-            let header = sheet.names.as_ref().or(first);
-            header.is_some_and(|header| header.iter().any(|name| names::group_rank(name).is_some()))
+            sheet
+                .possible_header()
+                .is_some_and(|header| header.iter().any(|name| names::group_rank(name).is_some()))
         })
     };
     let options =

@@ -142,6 +142,11 @@ impl Sheet {
         Ok(sheet)
     }
 
+    /// The names of the columns, if it has them: those of its form, or else its first row.
+    pub(super) fn possible_header(&self) -> Option<&[String]> {
+        self.names.as_deref().or(self.rows.first().map(|row| &row.cells[..]))
+    }
+
     /// The file's name, for people.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()

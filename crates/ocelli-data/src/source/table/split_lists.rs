@@ -118,8 +118,7 @@ pub(super) fn apply_tables(root: &Path, tables: &[PathBuf], labelled: &mut Label
         };
         Sheet::read_beginning(table).is_ok_and(|sheet| {
             let asks = |name: &String| names::asked_role(name).is_some_and(|asked| asked.sure);
-            let header = sheet.names.as_ref().or(sheet.rows.first().map(|row| &row.cells));
-            header.is_some_and(|header| header.iter().any(asks))
+            sheet.possible_header().is_some_and(|header| header.iter().any(asks))
                 || (0..sheet.width()).any(|column| roles(&sheet, column).len() > 1)
         })
     };
