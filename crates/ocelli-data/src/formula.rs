@@ -11,6 +11,8 @@
 
 use std::borrow::Cow;
 
+use crate::names::is_digits;
+
 /// The beginnings of formulas, including the full-width forms, which some spreadsheets accept; and the
 /// escape.
 const BEGINNINGS: [char; 12] =
@@ -39,7 +41,7 @@ pub fn escape_formula(text: &str) -> Cow<'_, str> {
 fn is_signed_number(text: &str) -> bool {
     let digits = text.strip_prefix(['-', '+']).unwrap_or_default();
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
-    [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    is_digits(whole) && is_digits(fraction)
 }
 
 /// The text of a cell that [`escape_formula`] has written. Other apostrophes stay, so that tables written by

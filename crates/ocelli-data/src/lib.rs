@@ -117,7 +117,7 @@ pub use groups::Grouping;
 pub use inspect::{Inspection, Report, inspect};
 pub use items::{Classes, Item, Items, Skipped, Target, Task};
 pub use loader::{BadImages, Batch, Batches, Loader, LoaderOptions};
-pub use names::text_of;
+pub use names::{stem_of, text_of};
 pub use photo_file::read_photo;
 pub use preprocess::{Framing, Normalization, Preprocessing};
 pub use random::{Draws, Purpose};

@@ -30,6 +30,16 @@ pub fn text_of(name: impl AsRef<OsStr>) -> String {
     text
 }
 
+/// The name of a file without its folder and its ending, as [`text_of`] writes it; empty for a path that ends in `..`.
+pub fn stem_of(path: &Path) -> String {
+    text_of(path.file_stem().unwrap_or_default())
+}
+
+/// Whether a text is digits from 0 to 9, at least one.
+pub(crate) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The path that [`text_of`] has written.
 pub fn path_of(text: &str) -> PathBuf {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());

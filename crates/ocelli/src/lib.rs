@@ -185,8 +185,8 @@ pub use ocelli_data::timeline;
 pub use ocelli_data::{
     Augmentation, BadImages, Channels, ClassLoss, Crop, CustomTransform, DataError, Decoder, Draws, Filter,
     Framing, Grouping, Items, MAX_THREADS, Normalization, Pixels, Preprocessing, RgbImage, Skipped, Target,
-    Task, Transform, files::NewFolder, files::is_new_or_empty, io_reason, picture::write_drawing, text,
-    text_of,
+    Task, Transform, files::NewFolder, files::is_new_or_empty, io_reason, picture::write_drawing, stem_of,
+    text, text_of,
 };
 pub use ocelli_data::{escape_formula, unescape_formula};
 /// What processes that train together are joined by.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ocelli::composed;
 use ocelli::interpret::{Explanation, TargetClass};
-use ocelli::{Model, photos_of_run, text_of, write_drawing};
+use ocelli::{Model, photos_of_run, stem_of, write_drawing};
 
 use crate::errors::Failure;
 use crate::flags::{PixelFlags, ThreadFlags};
@@ -94,7 +94,7 @@ impl Explain {
 /// Writes the picture of one photo.
 fn write(photo: &Path, explained: &Explanation, out: &Path) -> Result<(), Failure> {
     // Photos of the same name from several folders do not overwrite each other, nor existing files.
-    let stem = photo.file_stem().map(text_of).unwrap_or_default();
+    let stem = stem_of(photo);
     let path = free(&out.join(stem).with_added_extension("png"));
     write_drawing(&explained.side_by_side(), &path)?;
     let best = explained.prediction.best();

@@ -149,7 +149,7 @@ impl LrFind {
         }
         let curve = stopped(learner.lr_find(search), "nothing was written")?;
         let pictures = free_of(&out.join("lr_find").with_extension(WRITTEN[0]), &WRITTEN[1..]);
-        let name = pictures.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = ocelli::stem_of(&pictures);
         curve.write(&out, &name)?;
         self.print(&curve, &pictures, quiet)
     }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A name alone is never enough: a folder called `mask` may be a class of photos of people with a mask. Nine
-//! tenths of the images in it must have the names of photos in a folder of images beside it.
+//! tenths of the images in it must have the names of photos in a folder of images beside it. Where photos and masks lie
+//! in one folder, a few of them are looked at, too: a mask has few colours.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use super::listing::Listing;
 use super::{id_of, role};
 use crate::names::file_name;
 use crate::text::count;
-use crate::{Skipped, text_of};
+use crate::{Decoder, Skipped};
 
 /// Words in the names of folders of masks.
 const MASKS: [&str; 16] = [
@@ -89,8 +90,10 @@ pub(crate) struct Masks {
     folders: BTreeMap<PathBuf, (usize, PathBuf)>,
     /// Masks in the folders of their photos, each with its photo.
     files: BTreeMap<PathBuf, PathBuf>,
-    /// The same where only some photos have one: these may be photos too.
+    /// The same where something speaks against it: these may be photos too.
     unsure: BTreeMap<PathBuf, PathBuf>,
+    /// What speaks against it.
+    doubt: &'static str,
 }
 
 impl Masks {
@@ -156,7 +159,15 @@ impl Masks {
             pairs.extend(found);
         }
         let nearly_all = 10 * pairs.len() >= 9 * called && 10 * covered >= 9 * photos;
-        *(if nearly_all { &mut self.files } else { &mut self.unsure }) = pairs;
+        self.doubt = match nearly_all {
+            false => "only some photos have one",
+            true if look_like_photos(&pairs) => "they have the colours of photos",
+            true => {
+                self.files = pairs;
+                return;
+            }
+        };
+        self.unsure = pairs;
     }
 
     /// Whether a path is a mask, or a folder of masks, or in one.
@@ -239,15 +250,38 @@ impl Masks {
         }
         if let Some((first, photo)) = self.unsure.first_key_value() {
             notices.push(format!(
-                "warning: {} images are called as segmentation masks of others are, but only some photos have one: they \
-                 count as photos of their class; the first is {}, beside {}",
+                "warning: {} images are called as segmentation masks of others are, but {}: they count as photos of their \
+                 class; the first is {}, beside {}",
                 count(self.unsure.len()),
+                self.doubt,
                 id_of(root, first),
                 file_name(photo)
             ));
         }
         notices
     }
+}
+
+/// Whether most of a few of these masks have more colours than the classes of a segmentation. Grey ones may be mattes.
+fn look_like_photos(pairs: &BTreeMap<PathBuf, PathBuf>) -> bool {
+    const LOOKED_AT: usize = 5;
+    const FEWEST_COLOURS: usize = 48;
+    let has_many_colours = |mask: &PathBuf| {
+        let Ok(image) = Decoder::default().decode_file_for(mask, 64) else { return false };
+        // Coarse colours, so that the edges of a mask saved as JPEG add few.
+        let coloured = image.pixels().chunks_exact(3).filter(|pixel| {
+            pixel.iter().max().zip(pixel.iter().min()).is_some_and(|(most, least)| most - least > 16)
+        });
+        let mut colours: BTreeMap<[u8; 3], usize> = BTreeMap::new();
+        for pixel in coloured {
+            *colours.entry([pixel[0] >> 4, pixel[1] >> 4, pixel[2] >> 4]).or_default() += 1;
+        }
+        let pixels = image.pixels().len() / 3;
+        colours.values().filter(|&&number| 2_000 * number >= pixels).count() >= FEWEST_COLOURS
+    };
+    let step = pairs.len().div_ceil(LOOKED_AT).max(1);
+    let looked_at: Vec<bool> = pairs.keys().step_by(step).map(has_many_colours).collect();
+    2 * looked_at.iter().filter(|is_photo| **is_photo).count() > looked_at.len()
 }
 
 /// Whether a name says that a folder holds photos, and nothing of what they show.
@@ -402,7 +436,7 @@ fn rest(name: &str) -> Vec<String> {
 
 /// A file's name without its ending, in small letters.
 fn stem(image: &Path) -> String {
-    text_of(image.file_stem().unwrap_or_default()).to_lowercase()
+    crate::stem_of(image).to_lowercase()
 }
 
 /// The stem of the photo that a mask in another folder belongs to.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::common::{noticed, png, refused, write};
+use crate::common::{noticed, png_for, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{self, Column, Labelled, TableOptions, Tables, read_folder};
 use ocelli_data::{Classes, DataError, Dataset, Task};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 fn place(photos: &[String]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for (number, path) in (0..).zip(photos) {
-        write(root.path(), path, png(number));
+        write(root.path(), path, png_for(path, number));
     }
     root
 }
@@ -1634,6 +1634,8 @@ fn sets_for_detection_and_classes_in_names_are_told() {
     for photos in [photos.clone(), photos.iter().map(|path| format!("train/{path}")).collect()] {
         refused(folder::read(place(&photos).path()).map(drop), &["names begin with cat, dog", "train/cat"]);
     }
+    let photos: Vec<String> = (0..12).map(|n| format!("train/{}_{n}.png", n % 3)).collect();
+    refused(folder::read(place(&photos).path()).map(drop), &["names begin with 0, 1, 2", "train/0"]);
     // Names of cameras say nothing.
     let photos: Vec<String> = (0..12).map(|n| format!("{}_{n}.png", ["IMG", "DSC"][n % 2])).collect();
     refused(folder::read(place(&photos).path()).map(drop), &["no class folders; put the images"]);

@@ -495,6 +495,10 @@ fn folders_called_by_class_and_part_are_told_how_they_should_be() {
     let root = place();
     fill(root.path(), "", &["train-ants", "train-bees", "val-ants", "val-bees"], 2);
     refused(&root, &["by class and part", "train/ants/", "valid/bees/"]);
+    // One of them was forgotten.
+    let root = place();
+    fill(root.path(), "", &["cats_train", "cats_val", "dogs_train"], 2);
+    refused(&root, &["by class and part", "train/cats/", "train/dogs/"]);
     // CycleGAN's.
     let root = place();
     fill(root.path(), "", &["trainA", "trainB", "testA", "testB"], 2);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{noticed, png, refused, write};
+use crate::common::{noticed, png, png_for, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{
     self, Column, Labelled, ListedSplit, SplitBy, TableOptions, read_folder, read_split,
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 fn place(photos: &[String]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     for (number, path) in (0..).zip(photos) {
-        write(root.path(), path, png(number));
+        write(root.path(), path, png_for(path, number));
     }
     root
 }
@@ -129,6 +129,18 @@ fn photos_are_not_left_out_for_their_names() {
     let data = folder::read(place(&paths).path()).unwrap();
     assert_eq!(counts(&data), [("cats".to_owned(), 6), ("dogs".to_owned(), 5)]);
     noticed(&data, &["warning: 1 images are called as segmentation masks", "cats/1_mask.png, beside 1.png"]);
+    // Photos of people, each with a mask and without: masks have few colours.
+    let root = tempfile::tempdir().unwrap();
+    for (number, path) in (0..).zip(each(&["old", "young"], 0..6, |class, n| format!("{class}/{n}"))) {
+        write(root.path(), &format!("{path}.png"), png(number));
+        write(root.path(), &format!("{path}_mask.png"), png(100 + number));
+    }
+    let data = folder::read(root.path()).unwrap();
+    assert_eq!(counts(&data), [("old".to_owned(), 12), ("young".to_owned(), 12)]);
+    noticed(
+        &data,
+        &["warning: 12 images are called as", "but they have the colours of photos", "old/0_mask.png"],
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use ocelli_data::inspect::images_that_look_like;
-use ocelli_data::{Digest, Items, LoaderOptions, Skipped, source, text_of};
+use ocelli_data::{Digest, Items, LoaderOptions, Skipped, source, stem_of, text_of};
 
 use crate::data::notices;
 use crate::data::recorded::{self, Recorded};
@@ -169,7 +169,7 @@ impl<'a> ByName<'a> {
     fn of(folder: &'a Path) -> Self {
         let mut stems: HashMap<String, Option<PathBuf>> = HashMap::new();
         for path in source::list::images_below(folder).0 {
-            let stem = text_of(path.file_stem().unwrap_or_default());
+            let stem = stem_of(&path);
             stems.entry(stem).and_modify(|other| *other = None).or_insert(Some(path));
         }
         Self { folder, stems }

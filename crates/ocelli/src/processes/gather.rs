@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ocelli_data::source::{list, table};
-use ocelli_data::{Digest, digests, text_of};
+use ocelli_data::{Digest, digests, stem_of, text_of};
 use serde::{Deserialize, Serialize};
 
 use crate::data::of_run::digest_of;
@@ -212,7 +212,7 @@ fn union_of(all: &[Parts]) -> Vec<Photo> {
             let mut path: PathBuf = words.collect();
             if !is_one {
                 let digits = &blake3::Hash::from_bytes(digest).to_hex()[..DIGITS];
-                let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let stem = stem_of(&path);
                 let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy()));
                 path.set_file_name(format!("{stem}-{digits}{}", ending.unwrap_or_default()));
             }

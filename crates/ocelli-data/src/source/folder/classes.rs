@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::part::Part;
 use super::{Reader, images, no_classes, some_names, some_of};
 use crate::dataset::ClassLoss;
-use crate::names::{class_name, file_name, look_of, loose_look};
+use crate::names::{class_name, file_name, is_digits, look_of, loose_look};
 use crate::source::table::SideLabels;
 use crate::source::{id_of, table};
 use crate::{Classes, DataError, Item, Skipped, Target};
@@ -361,8 +361,7 @@ pub(super) fn download_of(name: &str) -> Option<&str> {
     let (rest, number) = name.rsplit_once('-')?;
     let (rest, time) = rest.rsplit_once('-')?;
     let (day, time) = time.strip_suffix('Z')?.split_once('T')?;
-    let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    ([day, time, number].into_iter().all(are_digits) && day.len() == 8 && time.len() == 6).then_some(rest)
+    ([day, time, number].into_iter().all(is_digits) && day.len() == 8 && time.len() == 6).then_some(rest)
 }
 
 /// A name without what is added to copies and parts of downloads.
@@ -400,12 +399,11 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
         "validation",
         "small",
     ];
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let mut base = name.trim();
     loop {
         let before = base;
         if let Some((rest, number)) = base.strip_suffix(')').and_then(|rest| rest.rsplit_once(" ("))
-            && digits(number)
+            && is_digits(number)
         {
             base = rest;
         }
@@ -423,7 +421,7 @@ fn base_of<'a>(name: &'a str, classes: &[&str]) -> &'a str {
         }
         base = download_of(base).unwrap_or(base);
         if let Some((rest, number)) = base.rsplit_once(' ')
-            && digits(number)
+            && is_digits(number)
             && classes.contains(&rest)
         {
             base = rest;

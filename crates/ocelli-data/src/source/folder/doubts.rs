@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::names::{ending, is_year};
+use crate::names::{ending, is_digits, is_year};
 use crate::source::listing::BROKEN_LINK;
 use crate::source::table::{is_table, names_labels};
 use crate::text::count;
@@ -103,7 +103,7 @@ fn tables_inside(items: &Items, skipped: &[Skipped], class_folders: &BTreeSet<&P
     let with_table: Vec<&Skipped> = skipped
         .iter()
         .filter(|skipped| {
-            let stem = skipped.path.file_stem().unwrap_or_default().to_string_lossy();
+            let stem = crate::stem_of(&skipped.path);
             let parent = skipped.path.parent();
             let is_inside = |folder: &Path| {
                 class_folders.contains(folder)
@@ -210,11 +210,7 @@ fn numbered(classes: &[String]) -> Option<String> {
 
 /// Whether names are numbers, or letters before a number, as those of patients are: `p01`, `0042`.
 fn are_ids(names: &BTreeSet<&String>) -> bool {
-    let is_one = |name: &&String| {
-        let digits = name.trim_start_matches(char::is_alphabetic);
-        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    names.iter().all(is_one)
+    names.iter().all(|name| is_digits(name.trim_start_matches(char::is_alphabetic)))
 }
 
 /// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.

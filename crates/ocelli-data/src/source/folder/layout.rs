@@ -66,6 +66,11 @@ impl Reader<'_> {
         if let (Some((role, twice)), true) = (twice, !train.is_empty() || others.is_empty()) {
             return Err(self.class_and_part_in_one(parts).unwrap_or_else(|| two_of(*role, twice)));
         }
+        // `cats_train`, `cats_val`, `dogs_train`: one of each part, but more than one class.
+        let of_one_class = train.first().filter(|train| !train.holds_folders() && self.known.is_none());
+        if let Some(problem) = of_one_class.and_then(|_| self.class_and_part_in_one(parts)) {
+            return Err(problem);
+        }
         let measured = valid.first().or(test.first());
         let folders = || {
             let part = |parts: &[&Part]| {

@@ -9,7 +9,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{images, some_names};
 use crate::DataError;
-use crate::names::{ending, file_name};
+use crate::names::{ending, file_name, is_digits, stem_of};
 use crate::source::id_of;
 
 /// The most words that images' names begin with which may be classes.
@@ -64,15 +64,21 @@ pub(super) fn boxes_in(root: &Path) -> Option<PathBuf> {
     walk.filter(|entry| entry.file_type().is_file()).map(DirEntry::into_path).find(|path| has_boxes(path))
 }
 
-/// The words that the names of images begin with, where each is that of several, and they are few: `cat.0.jpg`, `dog.0.jpg`.
+/// The words that the names of images begin with, where each is that of several, and they are few: `cat.0.jpg`, `dog.0.jpg`;
+/// or the numbers, where all have two: `0_1.jpg`.
 pub(super) fn first_words(images: &[&Path]) -> Option<BTreeSet<String>> {
     let word = |path: &&Path| {
-        let name = file_name(path);
+        let name = stem_of(path);
         let word: String = name.chars().take_while(|letter| letter.is_alphabetic()).collect();
         let rest = &name[word.len()..];
-        (word.chars().count() > 1 && rest.starts_with(['.', '_', '-', ' ', '('])
-            || rest.starts_with(|c: char| c.is_ascii_digit()))
-        .then_some(word)
+        let (class, number) = name.split_once(['_', '-']).unwrap_or_default();
+        match word.chars().count() {
+            0 => (is_digits(class) && is_digits(number)).then(|| class.to_owned()),
+            1 => rest.starts_with(|c: char| c.is_ascii_digit()).then_some(word),
+            _ => {
+                rest.chars().next().is_none_or(|c| ".-_ (".contains(c) || c.is_ascii_digit()).then_some(word)
+            }
+        }
     };
     let words: Vec<String> = images.iter().map(word).collect::<Option<_>>()?;
     let different: BTreeSet<String> = words.iter().cloned().collect();

@@ -15,7 +15,7 @@ use super::{
     COULD_BE, Column, Finder, Labelled, Match, Opened, TableOptions, cut_at_spaces, labels, names,
     names_files, several,
 };
-use crate::names::{ending, file_name, look_of};
+use crate::names::{ending, file_name, look_of, stem_of};
 use crate::source::{id_of, listing, masks};
 use crate::text::count;
 use crate::{DataError, Dataset};
@@ -415,8 +415,7 @@ impl Candidate {
 
     /// The name of its column, if neither that nor its own says that it holds labels.
     fn other_label(&self) -> Option<&str> {
-        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let is_of_labels = |table: &PathBuf| names::says_labels(&stem(table));
+        let is_of_labels = |table: &PathBuf| names::says_labels(&stem_of(table));
         let label = self.label.as_deref()?;
         (!names::is_label(label) && !self.tables.labels.iter().any(is_of_labels)).then_some(label)
     }
@@ -475,10 +474,7 @@ fn candidates(root: &Path, tables: &Tables, elsewhere: &[PathBuf], photos: &Phot
 /// Tables whose place or form says less plainly that they may hold the labels: texts, JSON, and what lies in a
 /// folder without photos.
 fn less_plain(root: &Path, read: &Result<Dataset, DataError>) -> Vec<PathBuf> {
-    let may_be = |path: &PathBuf| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        is_table(path) && !names::is_other_table(&stem)
-    };
+    let may_be = |path: &PathBuf| is_table(path) && !names::is_other_table(&stem_of(path));
     let text = |path: &PathBuf| matches!(ending(path).as_str(), "txt" | "json");
     let mut found: Vec<PathBuf> = files(root).filter(|path| text(path) && may_be(path)).collect();
     // A folder of many photos is not listed again.

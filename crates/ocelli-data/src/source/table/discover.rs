@@ -7,7 +7,7 @@ use walkdir::WalkDir;
 use super::names;
 use super::sheet::{Sheet, is_image_ending};
 use crate::DataError;
-use crate::names::{ending, file_name};
+use crate::names::{ending, file_name, stem_of};
 use crate::source::role::{self, Role};
 use crate::source::{listing, masks};
 
@@ -53,8 +53,7 @@ impl Tables {
         }
         let paths: Vec<PathBuf> =
             files(folder).filter(|path| is_table(path) && Some(path.as_path()) != left_out).collect();
-        let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let sides = with_roles(paths, stem);
+        let sides = with_roles(paths, |path| stem_of(path));
         // A table whose name says it more plainly has the labels of all.
         let train = sides.first().filter(|(role, _)| *role == Role::Train).map(|(_, path)| path.clone());
         // Tables that say it equally plainly may be those of the sides: `label_train.csv` and `label_val.csv`.
@@ -80,8 +79,7 @@ impl Tables {
     /// are tables of labels only where they are said to be: in a folder of photos such texts list the split.
     pub(super) fn texts_in(folder: &Path) -> Self {
         let texts: Vec<PathBuf> = files(folder).filter(|path| is_text(path)).collect();
-        let sides =
-            with_roles(texts, |path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+        let sides = with_roles(texts, |path| stem_of(path));
         let has_one_of_each = sides.windows(2).all(|pair| pair[0].0 != pair[1].0);
         match &sides[..] {
             [(Role::Train, train), _, ..] if has_one_of_each => {
@@ -94,7 +92,7 @@ impl Tables {
     /// The one table in a folder that is called as one of images to measure on, and has labels: `test.csv`.
     pub(super) fn to_measure_on(folder: &Path) -> Self {
         let is_one = |path: &PathBuf| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = stem_of(path);
             let is_side =
                 role::named_role(&stem).is_some_and(|named| named.sure && named.role != Role::Train);
             is_side && is_table(path) && !is_text(path) && has_labels(path)
@@ -113,7 +111,7 @@ impl Tables {
             if inside.labels.is_empty() {
                 // There a table may have the name of its side.
                 let is_own = |path: &PathBuf| {
-                    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                    let stem = stem_of(path);
                     let named = role::named_role(&stem).is_some_and(|named| named.role == *role);
                     named && is_table(path) && path.extension().is_some_and(|ending| ending != "txt")
                 };
@@ -147,7 +145,7 @@ impl Tables {
     fn directly_in(folder: &Path, left_out: Option<&Path>) -> Self {
         let mut ranked: Vec<(usize, PathBuf)> = Vec::new();
         for path in files(folder).filter(|path| is_table(path) && Some(path.as_path()) != left_out) {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = stem_of(&path);
             // Files of JSON and text hold all sorts of things.
             let is_json = ending(&path) == "json";
             if ending(&path) == "txt" {
@@ -288,7 +286,7 @@ const SAVE_AS_CSV: &str = "if it holds the labels, save it as a CSV file and giv
 /// The notice that tables beside class folders are of a form that is not read.
 pub(super) fn foreign_tables(root: &Path) -> Option<String> {
     let is_one = |path: &PathBuf| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let stem = stem_of(path);
         FOREIGN.contains(&ending(path).as_str()) && !names::is_other_table(&stem)
     };
     let found: Vec<PathBuf> = files(root).filter(is_one).collect();
@@ -306,7 +304,7 @@ pub(super) fn foreign_tables(root: &Path) -> Option<String> {
 pub(crate) fn unread(folder: &Path) -> Option<(String, &'static str)> {
     const NO_LABELS: [&str; 6] = ["readme", "license", "licence", "requirements", "notes", "citation"];
     let may_be = |path: &PathBuf| {
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        let stem = stem_of(path).to_lowercase();
         (is_table(path) || FOREIGN.contains(&ending(path).as_str()))
             && !NO_LABELS.iter().any(|other| stem.starts_with(other))
             && !stem.contains("submission")

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::sheet::{ends_as_image, is_image_ending};
-use crate::names::composed;
+use crate::names::{composed, is_digits};
 use crate::source::listing;
 use crate::source::masks::Masks;
 use crate::text_of;
@@ -590,7 +590,7 @@ impl Finder {
             return Some(format!("there is {file}, {ANOTHER_ENDING}"));
         }
         let digits = last.strip_suffix(".0").unwrap_or(&last);
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        if !is_digits(digits) {
             return None;
         }
         let padded = (digits.len()..=12).map(|width| format!("{digits:0>width$}"));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::rows::{Entry, Labels, Notes, Tally};
 use super::sides::FolderSides;
 use super::{ImpliedSplit, Labelled, SplitBy, Table, UnusedGroups, labels};
+use crate::names::stem_of;
 use crate::source::masks::Masks;
 use crate::source::role::{self, Role};
 use crate::source::{UNUSED, listing};
@@ -96,7 +97,7 @@ impl Table<'_> {
     /// which they do not say themselves: there the same numbers may be those of other photos.
     fn trains_by_name(&self, folders: &Option<FolderSides>, test: usize) -> Option<String> {
         folders.as_ref().filter(|_| self.columns.split.is_none())?;
-        let stem = self.sheet.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = stem_of(&self.sheet.path);
         let trains = role::named_role(&stem).is_some_and(|named| named.sure && named.role == Role::Train);
         let says_folders =
             self.sheet.rows.iter().any(|row| row.cell(self.columns.file).contains(['/', '\\']));

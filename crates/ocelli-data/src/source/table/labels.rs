@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::sheet::{separator_name, shortened};
 use super::{TableOptions, table_error};
-use crate::names::{look_of, loose_look};
+use crate::names::{is_digits, look_of, loose_look};
 use crate::text::count;
 use crate::{DataError, Task};
 
@@ -575,8 +575,7 @@ fn number(text: &str) -> Option<f64> {
     let plain = text.parse::<f64>().ok().filter(|number| number.is_finite());
     plain.or_else(|| {
         let (whole, fraction) = text.split_once(',')?;
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_number = digits(whole.strip_prefix(['-', '+']).unwrap_or(whole)) && digits(fraction);
+        let is_number = is_digits(whole.strip_prefix(['-', '+']).unwrap_or(whole)) && is_digits(fraction);
         is_number.then(|| text.replace(',', ".").parse().ok()).flatten()
     })
 }

@@ -417,7 +417,7 @@ impl ReadTable {
         let own = labels(items);
         // The test images' labels are read with the test images.
         let is_of_test = |path: &&PathBuf| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let stem = crate::stem_of(path);
             role::named_role(&stem).is_some_and(|named| named.sure && named.role == Role::Test)
         };
         let others = others.iter().filter(|other| !is_of_test(other));
@@ -433,7 +433,7 @@ impl ReadTable {
             } else if !differ.is_empty()
                 && (2 * (same.len() + differ.len()) >= items.len()
                     || differ.len() >= same.len()
-                    || names::says_corrected(&other.file_stem().unwrap_or_default().to_string_lossy()))
+                    || names::says_corrected(&crate::stem_of(other)))
             {
                 format!("says other labels than {} for {} images", self.name, count(differ.len()))
             } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::names::is_year;
+use crate::names::{is_digits, is_year};
 
 /// The words of a name, and its numbers.
 fn tokens(name: &str) -> Vec<String> {
@@ -51,18 +51,17 @@ pub(super) fn are_parts(names: &BTreeSet<String>) -> bool {
 
 /// Whether a name is the number of a set of synonyms in WordNet, as ImageNet's classes are called.
 fn is_synset(name: &str) -> bool {
-    name.strip_prefix('n')
-        .is_some_and(|number| number.len() == 8 && number.bytes().all(|b| b.is_ascii_digit()))
+    name.strip_prefix('n').is_some_and(|number| number.len() == 8 && is_digits(number))
 }
 
 /// Whether names are those that cameras and phones give to their folders: `100APPLE`, `101CANON`.
 fn are_of_a_camera(names: &BTreeSet<String>) -> bool {
     let is_one = |name: &String| {
         let (number, rest) = name.split_at_checked(3).unwrap_or_default();
-        number.bytes().all(|byte| byte.is_ascii_digit())
+        is_digits(number)
             && rest.len() == 5
             && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
-            && !rest.bytes().all(|byte| byte.is_ascii_digit())
+            && !is_digits(rest)
     };
     names.len() > 1 && names.iter().all(is_one)
 }

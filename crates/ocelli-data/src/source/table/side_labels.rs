@@ -8,7 +8,7 @@ use super::discover::{files, is_table};
 use super::sheet::{Row, Sheet, shortened};
 use super::{Finder, Match, names};
 use crate::Classes;
-use crate::names::file_name;
+use crate::names::{file_name, stem_of};
 use crate::source::role;
 
 /// A table that labels the photos of a folder, and the class of each photo that it names.
@@ -55,11 +55,10 @@ pub(crate) fn unknown_side_labels(folder: &Path, images: &[PathBuf], known: &Cla
 /// The tables in the folder of a side of the split, and those beside it with the name of that side.
 fn tables_of(folder: &Path) -> Option<impl Iterator<Item = PathBuf>> {
     let side = role::named_role(&file_name(folder))?.role;
-    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let is_of_side =
-        move |path: &PathBuf| role::named_role(&stem(path)).is_some_and(|named| named.role == side);
+        move |path: &PathBuf| role::named_role(&stem_of(path)).is_some_and(|named| named.role == side);
     let tables = files(folder).chain(files(folder.parent()?).filter(is_of_side));
-    Some(tables.filter(move |path| is_table(path) && !stem(path).to_lowercase().contains("submission")))
+    Some(tables.filter(move |path| is_table(path) && !stem_of(path).to_lowercase().contains("submission")))
 }
 
 /// The column that names nearly all of these images.

@@ -19,7 +19,7 @@ use super::sheet::{Row, Sheet};
 use super::sides::{SplitColumns, flag};
 use super::{Finder, ImpliedSplit, Labelled, Match, SplitBy, names, table_error};
 use crate::files::folder_of;
-use crate::names::ending;
+use crate::names::{ending, stem_of};
 use crate::source::role::{self, Role};
 use crate::source::{UNUSED, id_of};
 use crate::text::count;
@@ -313,7 +313,7 @@ fn find(root: &Path, items: &Items) -> Vec<Lists> {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase()
+    stem_of(path).to_lowercase()
 }
 
 /// Whether a file's name is that of a list.

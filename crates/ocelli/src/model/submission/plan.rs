@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ocelli_data::source::id_of;
 use ocelli_data::source::table::{Finder, Match, Row, Sheet};
-use ocelli_data::{Task, names, text_of};
+use ocelli_data::{Task, names, stem_of, text_of};
 
 use crate::data::photos::photos_in;
 use crate::error::{Error, Result};
@@ -343,7 +343,7 @@ impl<'a> Sample<'a> {
 /// One row per photo, with the probability of every class. Ids are names without extensions, or paths where
 /// names are ambiguous.
 fn without_sample(config: &ModelConfig, test: &Path, photos: Vec<PathBuf>) -> Plan {
-    let stem = |photo: &PathBuf| text_of(photo.file_stem().unwrap_or_default());
+    let stem = |photo: &PathBuf| stem_of(photo);
     let name = |photo: &PathBuf| text_of(photo.file_name().unwrap_or_default());
     let path = |photo: &PathBuf| id_of(test, photo);
     let differ = |of: &dyn Fn(&PathBuf) -> String| {

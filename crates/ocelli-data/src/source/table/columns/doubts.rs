@@ -6,6 +6,7 @@ use super::super::sheet::{Row, shortened};
 use super::super::{names, sides::SplitColumns};
 use super::{SOME_COLUMNS, Search};
 use crate::DataError;
+use crate::names::is_digits;
 use crate::text::count;
 
 impl Search<'_> {
@@ -157,9 +158,7 @@ impl Search<'_> {
             let (one, other) = cell.split_once(['-', '.'])?;
             Some((one.trim().to_lowercase(), other.trim().to_lowercase()))
         };
-        let is_number = |text: &str| {
-            !text.is_empty() && text.len() <= 2 && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
+        let is_number = |text: &str| text.len() <= 2 && is_digits(text);
         let is_date = |cell: &str| {
             parts(cell).is_some_and(|(one, other)| {
                 is_number(&one) && MONTHS.contains(&&*other) || MONTHS.contains(&&*one) && is_number(&other)
