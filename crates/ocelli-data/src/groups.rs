@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use crate::names::is_digits;
 use crate::source::role;
 use crate::source::table::Column;
 use crate::{DataError, Items};
@@ -78,14 +79,18 @@ const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4}|_(?:90|180|270))?\.[^/.]
 const AUGMENTOR: &str = r"(?:[^/]*?_original_)?([^/]+?)(?:\.[A-Za-z]+_[0-9a-f]{8}-[0-9a-f-]+)?\.[^/.]+$";
 /// The bands and cameras of a drone's shot: `DJI_0001_D.JPG`, `DJI_0001_MS_NIR.TIF`.
 const BANDS: &str = r"(?i)(DJI_[^/]*?[0-9]+)(?:_(?:D|T|W|Z|V|S|MS_[A-Z]+))?\.[^/.]+$";
-/// Tiles of a picture: `slide_x0_y1.png`, `slide_row1_col2.png`, `slide_tile_7.png`.
-const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?c(?:ol)?[0-9]+|(?:tile|patch)[_-]?[0-9]+)\.[^/.]+$";
+/// Keras' without a prefix: `_0_1234.jpeg`, `_0_77.jpeg` of one image.
+const KERAS_ALONE: &str = r"^(_[0-9]+)_[0-9]{1,4}\.[^/.]+$";
+/// Tiles of a picture: `slide_x0_y1.png`, `slide_row1_col2.png`, `slide_tile_7.png`, `slide_x0_y1_class0.png`.
+const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?c(?:ol)?[0-9]+|(?:tile|patch)[_-]?[0-9]+)(?:[_-][a-z]+[0-9]*)?\.[^/.]+$";
 /// The two of a pair: `10_left.jpeg`, `10_right.jpeg`.
 const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right)\.[^/.]+$";
 /// Images of one patient, animal, video: `patient07_img2.png`, `sub-01_slice3.png`.
 const SUBJECTS: &str = r"(?i)((?:patient|pat|subject|subj|sub|person|participant|donor|case|animal|specimen|lesion|slide|video|vid|clip|scene|sequence|seq|burst)[_ -]?[0-9]+)[_ -][^/]+$";
 /// Frames of a film: `p00_frame000.png`.
 const FRAMES: &str = r"(?i)([^/]+?)[_ -](?:frame|frm)[_ -]?[0-9]+\.[^/.]+$";
+/// Frames that are numbered anew for each film: `00003_00000.png` to `00003_00029.png`, as traffic signs are in GTSRB.
+const NUMBERED: &str = r"^([0-9]{2,}(?:_[0-9]{2,})*)_[0-9]{2,}\.[^/.]+$";
 /// What an iPhone has edited: `IMG_E0001.JPG` of `IMG_0001.JPG`.
 const IPHONE: &str = r"(?i)IMG_E?([0-9]+)\.[^/.]+$";
 /// The same image in another format: `DSC1.jpg` and `DSC1.tif`. Numbers alone may be those of two collections.
@@ -117,25 +122,58 @@ pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
     let is_jpeg = |name: &str| [".jpg", ".jpeg"].iter().any(|ending| name.ends_with(ending));
     let always = |_: &str, _: &str| true;
     let is_iphone = |name: &str, _: &str| name.to_lowercase().starts_with("img_e");
+    let are_numbered = are_numbered_anew(items);
     // A pattern; whether the image itself must be there, since names may be so by chance; whether a name is that of one image
     // in all folders of a split; and which images are changed.
     type Way<'a> = (&'static str, bool, bool, &'a dyn Fn(&str, &str) -> bool);
-    let ways: [Way; 11] = [
+    let ways: [Way; 13] = [
         (ROBOFLOW, false, true, &|name, _| name.contains(".rf.")),
         (AUGMENTOR, false, true, &|name, _| name.contains("_original_")),
         (CHANGED, false, true, &is_longer),
         (KERAS, true, false, &is_longer),
+        (KERAS_ALONE, false, true, &always),
         (BANDS, false, false, &is_longer),
         (TILES, false, true, &always),
         (SIDES, false, true, &always),
         (SUBJECTS, false, true, &always),
         (FRAMES, false, false, &always),
+        (NUMBERED, false, false, &|_, _| are_numbered),
         (IPHONE, true, false, &is_iphone),
         (FORMATS, true, false, &|name, _| !is_jpeg(&name.to_lowercase())),
     ];
     ways.into_iter().find_map(|(pattern, needs_original, across_split, is_changed)| {
         related_by(items, pattern, needs_original, across_split, is_changed)
     })
+}
+
+/// Whether names are two numbers and more of fixed widths, of which the last counts from the beginning for each value of
+/// those before it, a few dozen times. A camera's own (`100_0001.jpg`) count on.
+fn are_numbered_anew(items: &Items) -> bool {
+    const FEWEST_FILMS: usize = 5;
+    const FRAMES: std::ops::RangeInclusive<usize> = 3..=60;
+    let mut films: HashMap<&str, (Vec<u64>, HashSet<usize>)> = HashMap::new();
+    for item in &items.items {
+        let Some((film, number)) = item.id.rsplit_once('.').and_then(|(path, _)| path.rsplit_once('_'))
+        else {
+            return false;
+        };
+        let Some(number) = Some(number).filter(|number| number.len() > 1 && is_digits(number)) else {
+            return false;
+        };
+        let Ok(value) = number.parse() else { return false };
+        let (numbers, widths) = films.entry(film).or_default();
+        numbers.push(value);
+        widths.insert(number.len());
+    }
+    let counts_on = |(numbers, widths): &(Vec<u64>, HashSet<usize>)| {
+        let first = numbers.iter().min().copied().unwrap_or_default();
+        let last = numbers.iter().max().copied().unwrap_or_default();
+        first < 2 && last - first < 2 * numbers.len() as u64 && widths.len() == 1
+    };
+    let mean = items.len() / films.len().max(1);
+    films.len() >= FEWEST_FILMS
+        && FRAMES.contains(&mean)
+        && 10 * films.values().filter(|film| counts_on(film)).count() >= 9 * films.len()
 }
 
 /// What images have in common: the path before and after the folder of a split, and the stem of their names.

@@ -38,7 +38,7 @@ pub fn introduce(training: &Run) {
     data.notices().iter().for_each(|notice| field("", message(notice)));
     // With this policy any number of images may be unread by the end, when the baseline is known.
     if training.settings().bad_images != BadImages::Skip {
-        baseline(data, training.settings().metric).into_iter().for_each(|line| field("baseline", line));
+        baseline(training).into_iter().for_each(|line| field("baseline", line));
     }
     let parameters = learner.network().parameters();
     let head = parameters[parameters.len() - 1];
@@ -102,10 +102,16 @@ fn size_warning(training: &Run) -> Option<String> {
     settings.recipe.size_warning(arch, settings.size).map(|warning| format!("warning: {warning}"))
 }
 
-/// The usual metric of the constant prediction for every validation image, and the chosen one; `None` if there are no
-/// images.
-fn baseline(data: &ImageData, chosen: Option<Metric>) -> Option<String> {
-    let baseline = data.baseline(&data.split().valid);
+/// The usual metric of the constant prediction for every image that is measured on, and the chosen one; `None` if there are
+/// none.
+fn baseline(training: &Run) -> Option<String> {
+    let (data, chosen) = (training.learner().data(), training.settings().metric);
+    // In a cross-validation each is held out once.
+    let measured = match training.settings().folds() {
+        Some(_) => &data.split().train,
+        None => &data.split().valid,
+    };
+    let baseline = data.baseline(measured);
     if baseline.is_empty() {
         return None;
     }

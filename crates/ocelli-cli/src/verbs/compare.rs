@@ -55,11 +55,15 @@ impl Compare {
         let names = [&self.first, &self.second].map(|run| shown(run.display()));
         let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
         let corrected = &comparison.corrected;
-        for ((run, correct), corrected) in
-            names.iter().zip([comparison.first, comparison.second]).zip(corrected)
-        {
+        for (model, (run, correct)) in names.iter().zip([comparison.first, comparison.second]).enumerate() {
             println!("{run:width$}   {}", accuracy(correct));
-            if let Some(CorrectedEstimate { value, epochs, interval: (low, high), .. }) = corrected {
+            if let Some(balanced) = comparison.balanced_accuracy {
+                println!(
+                    "{:width$}   balanced {:.4}   the mean of the classes' recalls",
+                    "", balanced[model]
+                );
+            }
+            if let Some(CorrectedEstimate { value, epochs, interval: (low, high), .. }) = &corrected[model] {
                 println!(
                     "{:width$}   corrected {value:.4}  95 % CI {low:.4}–{high:.4}   for choosing the best of {epochs} epochs",
                     ""

@@ -242,7 +242,7 @@ fn a_training_folder_with_a_test_folder_is_split() {
         said.contains("3 images are byte for byte in both the training set and the validation or test set"),
         "{said}"
     );
-    assert!(said.contains("balanced sampling: an epoch draws each of 6 images"), "{said}");
+    assert!(said.contains("balanced sampling: each of 6 images"), "{said}");
     let split = place.read("run/split.csv");
     assert_eq!(split.lines().filter(|line| line.ends_with(",test")).count(), 3, "{split}");
     assert!(split.lines().all(|line| line.ends_with(",test") == line.starts_with("test/")), "{split}");

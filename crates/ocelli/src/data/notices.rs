@@ -172,19 +172,19 @@ pub(crate) fn look_alikes(what: &str, pairs: &[(&str, &str)]) -> Option<String> 
     ))
 }
 
-/// How often balanced sampling draws images of the rarest and the most frequent class.
+/// How often balanced sampling draws images of the rarest and the most frequent class in an epoch, or how much they weigh
+/// in a logistic regression.
 pub(super) fn balance(items: &Items, split: &Split) -> Option<String> {
     let classes = sampler::class_draws(items, &split.train);
     let described = |class: &ClassDraws| {
         let name = class.class.and_then(|class| items.classes.name(class)).unwrap_or("no class");
         let times = class.draws as f64 / class.items as f64;
-        format!("each of {} images of {name} about {times:.2} times", class.items)
+        format!("each of {} images of {name} counts about {times:.2} times", class.items)
     };
     let rarest = classes.iter().min_by_key(|class| class.items)?;
     let commonest = classes.iter().max_by_key(|class| class.items)?;
     Some(format!(
-        "balanced sampling: an epoch draws {}, {}; probabilities are those of a population where all classes are \
-         equally frequent",
+        "balanced sampling: {}, {}; probabilities are those of a population where all classes are equally frequent",
         described(rarest),
         described(commonest)
     ))

@@ -1,8 +1,8 @@
 //! Comparison of two models on the same images.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use ocelli_data::Digest;
+use ocelli_data::{Digest, Task};
 use serde::Serialize;
 
 use super::Interpretation;
@@ -26,6 +26,8 @@ pub struct Comparison {
     pub first: Proportion,
     /// The second model's accuracy on these images.
     pub second: Proportion,
+    /// The mean of the classes' recalls of each model on these images; `None` where images have several labels.
+    pub balanced_accuracy: Option<[f64; 2]>,
     /// The p-value of McNemar's exact test (two-sided, binomial).
     pub p_value: f64,
     /// Images of the first that the second has not predicted.
@@ -138,6 +140,7 @@ impl Interpretation {
         Ok(Comparison {
             first: fraction(both_right + lost.len()),
             second: fraction(both_right + won.len()),
+            balanced_accuracy: self.balanced_accuracies(other, &pairs),
             p_value: mcnemar(lost.len(), won.len()),
             only_first: self.len() - same_id,
             only_second: other.len() - same_id,
@@ -148,6 +151,26 @@ impl Interpretation {
             right_to_wrong: lost,
             wrong_to_right: won,
         })
+    }
+
+    /// The mean of the recalls of the classes that there are among these images.
+    fn balanced_accuracies(&self, other: &Self, pairs: &[(usize, usize)]) -> Option<[f64; 2]> {
+        if self.task() != Task::SingleLabel {
+            return None;
+        }
+        let mut of_class: BTreeMap<usize, [usize; 3]> = BTreeMap::new();
+        for &(here, there) in pairs {
+            let &class = self.truth(here).first()?;
+            let [images, first, second] = of_class.entry(class).or_default();
+            *images += 1;
+            *first += usize::from(self.is_right(here));
+            *second += usize::from(other.is_right(there));
+        }
+        let mean = |model: usize| {
+            let recalls = of_class.values().map(|counts| counts[model] as f64 / counts[0] as f64);
+            recalls.sum::<f64>() / of_class.len() as f64
+        };
+        Some([mean(1), mean(2)])
     }
 
     fn flip(&self, index: usize, other: &Self, there: usize) -> Flip {
@@ -188,6 +211,7 @@ mod tests {
             wrong_to_right: Vec::new(),
             first,
             second,
+            balanced_accuracy: None,
             p_value: 0.01,
             only_first: 0,
             only_second: 0,

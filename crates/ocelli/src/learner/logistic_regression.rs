@@ -21,7 +21,7 @@ use crate::metric::predictions::Predictions;
 use crate::metric::record::EpochRecord;
 use crate::recipe::freezing::Freezing;
 use crate::recipe::logistic::{
-    LastPooling, LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit,
+    LastPooling, LearningPoint, LogisticCandidate, LogisticRegression, LogisticRegressionFit, check_loss,
 };
 use crate::schedule::learning_rates::LearningRates;
 use crate::spread::spread;
@@ -213,11 +213,7 @@ impl<B: Backbone> Learner<B> {
     ) -> Result<(EpochRecord, LogisticRegressionFit)> {
         settings.check()?;
         self.options.check(self.data().classes().len())?;
-        if self.options.loss.custom.is_some() || self.options.loss.focal_gamma != 0.0 {
-            let expected = "cross-entropy, with or without label smoothing and class weights; other losses train a head \
-                            by gradient descent, as in the recipe quick";
-            return Err(Error::setting("loss", "another loss for a logistic regression", expected));
-        }
+        check_loss(&self.options.loss)?;
         let sets = self.depth_sets(settings)?;
         let widest = sets.last().cloned().unwrap_or_default();
         self.unfinished = None;

@@ -6,6 +6,7 @@ use ocelli_data::text::count;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::train::loss::Loss;
 
 /// A phase that replaces the head by a linear one, fitted to the features of all training images at once by
 /// multinomial logistic regression; one binary regression a class where images have several.
@@ -71,6 +72,21 @@ impl LogisticRegression {
             folds => Err(Error::setting("folds", folds, "from 2 to 100")),
         }
     }
+}
+
+/// That a loss is one that a logistic regression minimises.
+pub(crate) fn check_loss(loss: &Loss) -> Result<()> {
+    if loss.custom.is_some() {
+        let expected = "cross-entropy, with or without label smoothing and class weights; other losses train a head \
+                        by gradient descent, as in the recipe quick";
+        return Err(Error::setting("loss", "another loss for a logistic regression", expected));
+    }
+    if loss.focal_gamma != 0.0 {
+        let expected = "left out where a logistic regression fits the head, as the recipes auto and linear do; quick \
+                        and lesson train by it";
+        return Err(Error::setting("focal_gamma", loss.focal_gamma, expected));
+    }
+    Ok(())
 }
 
 /// What a logistic regression has chosen, and by which figures.

@@ -19,6 +19,7 @@ use crate::model::training_record::PretrainedWeights;
 use crate::pretrained::pretrained_weights;
 use crate::processes::ProcessGroup;
 use crate::recipe::builder::Preset;
+use crate::recipe::logistic::check_loss;
 use crate::recipe::{Phase, Recipe};
 use crate::run::folder::{RunFolder, moved_data, unsealed};
 use crate::train::options::TrainOptions;
@@ -209,6 +210,9 @@ impl RunConfig {
     /// Checks what can be checked before images are read.
     pub(crate) fn check(&self) -> Result<()> {
         self.recipe.check()?;
+        if self.recipe.phases.iter().any(|phase| matches!(phase, Phase::LogisticRegression(_))) {
+            check_loss(&self.train.loss)?;
+        }
         if let Some(folds) = self.folds().filter(|folds| *folds < 2) {
             return Err(Error::setting("folds", folds, "at least 2"));
         }

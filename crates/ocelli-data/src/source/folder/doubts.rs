@@ -215,7 +215,7 @@ fn are_ids(names: &BTreeSet<&String>) -> bool {
 
 /// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.
 fn unsorted(classes: &[String]) -> Option<String> {
-    const NAMES: [&str; 48] = [
+    const NAMES: [&str; 54] = [
         "papierkorb",
         "not used",
         "to label",
@@ -248,6 +248,12 @@ fn unsorted(classes: &[String]) -> Option<String> {
         "nieuwe map",
         "untitled folder",
         "predictions",
+        "prediction",
+        "predict",
+        "preds",
+        "pred",
+        "to predict",
+        "inference",
         "duplicates",
         "duplikate",
         "augmented",

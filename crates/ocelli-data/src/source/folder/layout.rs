@@ -82,6 +82,9 @@ impl Reader<'_> {
             (None, None) => {
                 if self.known.is_none() {
                     self.same_subfolders(&self.root.clone(), parts);
+                    if let Some(problem) = self.sets_side_by_side(&others).filter(|_| !self.outermost) {
+                        self.report(problem);
+                    }
                 }
                 Ok(None)
             }
@@ -110,6 +113,37 @@ impl Reader<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// That folders are data sets, of which one is called as the images of a test are, and the others hold the classes:
+    /// `simpsons_dataset/bart`, `simpsons_testset/1.jpg`.
+    fn sets_side_by_side(&self, parts: &[&Part]) -> Option<DataError> {
+        // A word of a set beside that of a test: there are classes called "test strip".
+        let is_of_test = |part: &&&Part| {
+            let words = part.name().to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
+            let named = role::named_role(&part.name());
+            part.subfolders.len() < 2
+                && named.is_some_and(|named| named.sure && named.role == Role::Test && !named.rest.is_empty())
+                && words.split_whitespace().any(|word| {
+                    ["set", "testset", "images", "testimages", "data", "testdata"].contains(&word)
+                })
+        };
+        let (tests, others): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| is_of_test(part));
+        let hold_classes = others.iter().all(|part| part.holds_folders() && part.subfolders.len() > 1);
+        let (test, other) = (tests.first()?, others.first()?);
+        hold_classes.then(|| DataError::Split {
+            reason: format!(
+                "{} is called as images of a test are, and {} beside it holds folders of images itself ({}): these are hardly \
+                 two classes",
+                test.path.display(),
+                other.name(),
+                some_names(other.subfolders.iter().map(crate::text_of))
+            ),
+            advice: format!(
+                "to train on one of them, give it alone: {}; if they are classes, say so (`class_folders`)",
+                other.path.display()
+            ),
+        })
     }
 
     /// That a folder may be what is to be trained on, or a class.
@@ -198,9 +232,21 @@ impl Reader<'_> {
                     let look = look_of(name).to_lowercase();
                     let other =
                         looks.iter().position(|other| *other == look).filter(|other| *other != number);
-                    let is = match other {
-                        Some(other) => format!("is that of the class \"{}\" beside it", classes[other].1),
-                        None if is_split_name(Path::new(name)) => "is that of a part of a split".to_owned(),
+                    let move_out = "move its images to where they belong, or rename it if they are of the class around it";
+                    let (is, advice) = match other {
+                        Some(other) => (
+                            format!("is that of the class \"{}\" beside it", classes[other].1),
+                            move_out.to_owned(),
+                        ),
+                        None if is_split_name(Path::new(name)) => {
+                            let around = folder.split('/').take_while(|other| *other != name);
+                            let around = around.fold(part.path.clone(), |path, name| path.join(name));
+                            let advice = format!(
+                                "if {} is the data set, give it alone; else {move_out}",
+                                around.display()
+                            );
+                            ("is that of a part of a split".to_owned(), advice)
+                        }
                         None => continue,
                     };
                     self.report(DataError::Split {
@@ -209,8 +255,7 @@ impl Reader<'_> {
                             part.path.join(folder).display(),
                             images(inside.len())
                         ),
-                        advice: "move its images to where they belong, or rename it if they are of the class around it"
-                            .to_owned(),
+                        advice,
                     });
                 }
             }
