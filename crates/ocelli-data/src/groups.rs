@@ -1,7 +1,7 @@
 //! Groups of images: of one patient, one site, one burst of a camera. Metrics on an image are too good if
 //! others of its group are training images.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub struct RelatedImages {
     /// What the images have in common that belong together; `None` for one without others.
     pub groups: Vec<Option<String>>,
     /// The pattern of groups that keeps them together.
-    pub pattern: &'static str,
+    pub pattern: String,
     /// Two that belong together.
     pub example: (String, String),
 }
@@ -79,18 +79,22 @@ const KERAS: &str = r"([^/]+?)(?:_[0-9]{1,4}_[0-9]{1,4}|_(?:90|180|270))?\.[^/.]
 const AUGMENTOR: &str = r"(?:[^/]*?_original_)?([^/]+?)(?:\.[A-Za-z]+_[0-9a-f]{8}-[0-9a-f-]+)?\.[^/.]+$";
 /// The bands and cameras of a drone's shot: `DJI_0001_D.JPG`, `DJI_0001_MS_NIR.TIF`.
 const BANDS: &str = r"(?i)(DJI_[^/]*?[0-9]+)(?:_(?:D|T|W|Z|V|S|MS_[A-Z]+))?\.[^/.]+$";
-/// Keras' without a prefix: `_0_1234.jpeg`, `_0_77.jpeg` of one image.
-const KERAS_ALONE: &str = r"^(_[0-9]+)_[0-9]{1,4}\.[^/.]+$";
+/// Keras' copies alone: `_0_1234.jpeg`, `_0_77.jpeg` of one image, or with its usual prefix `aug_0_1234.jpeg`.
+const KERAS_ALONE: &str = r"(?i)^((?:aug[a-z]*(?:_[a-z]+)?)?_[0-9]+)_[0-9]{1,4}\.[^/.]+$";
 /// Tiles of a picture: `slide_x0_y1.png`, `slide_row1_col2.png`, `slide_tile_7.png`, `slide_x0_y1_class0.png`.
 const TILES: &str = r"(?i)([^/]+?)[_-](?:x[0-9]+[_-]?y[0-9]+|r(?:ow)?[0-9]+[_-]?c(?:ol)?[0-9]+|(?:tile|patch)[_-]?[0-9]+)(?:[_-][a-z]+[0-9]*)?\.[^/.]+$";
-/// The two of a pair: `10_left.jpeg`, `10_right.jpeg`.
-const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right)\.[^/.]+$";
+/// The two of a pair: `10_left.jpeg`, `10_right.jpeg`; `3_front.jpg`, `3_back.jpg`.
+const SIDES: &str = r"(?i)([^/]+?)[_ -](?:left|right|front|back)\.[^/.]+$";
 /// Images of one patient, animal, video: `patient07_img2.png`, `sub-01_slice3.png`.
 const SUBJECTS: &str = r"(?i)((?:patient|pat|subject|subj|sub|person|participant|donor|case|animal|specimen|lesion|slide|video|vid|clip|scene|sequence|seq|burst)[_ -]?[0-9]+)[_ -][^/]+$";
-/// Frames of a film: `p00_frame000.png`.
-const FRAMES: &str = r"(?i)([^/]+?)[_ -](?:frame|frm)[_ -]?[0-9]+\.[^/.]+$";
-/// Frames that are numbered anew for each film: `00003_00000.png` to `00003_00029.png`, as traffic signs are in GTSRB.
-const NUMBERED: &str = r"^([0-9]{2,}(?:_[0-9]{2,})*)_[0-9]{2,}\.[^/.]+$";
+/// Frames of a film, slices of a volume, views of a thing: `p00_frame000.png`, `3_slice10.png`, `3_cam0.jpg`, `v3_f001.jpg`.
+const FRAMES: &str =
+    r"(?i)([^/]+?)[_ -](?:(?:frame|frm|slice|slc|view|cam|camera)[_ -]?[0-9]+|f[0-9]{3,})\.[^/.]+$";
+/// What a scanner sees of one place: `3_T1.png`, `3_FLAIR.png`.
+const SEQUENCES: &str = r"(?i)([^/]+?)[_ -](?:t1|t1c|t1ce|t1w|t2|t2w|flair|dwi|adc|swi)\.[^/.]+$";
+/// Images that are numbered anew for each film, patient, thing: `00003_00000.png` to `00003_00029.png`, as traffic signs are
+/// in GTSRB; `CNV-1000-1.jpeg`.
+const NUMBERED: &str = r"^([^/]*[0-9])[_-][0-9]+\.[^/.]+$";
 /// What an iPhone has edited: `IMG_E0001.JPG` of `IMG_0001.JPG`.
 const IPHONE: &str = r"(?i)IMG_E?([0-9]+)\.[^/.]+$";
 /// The same image in another format: `DSC1.jpg` and `DSC1.tif`. Numbers alone may be those of two collections.
@@ -126,7 +130,7 @@ pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
     // A pattern; whether the image itself must be there, since names may be so by chance; whether a name is that of one image
     // in all folders of a split; and which images are changed.
     type Way<'a> = (&'static str, bool, bool, &'a dyn Fn(&str, &str) -> bool);
-    let ways: [Way; 13] = [
+    let ways: [Way; 14] = [
         (ROBOFLOW, false, true, &|name, _| name.contains(".rf.")),
         (AUGMENTOR, false, true, &|name, _| name.contains("_original_")),
         (CHANGED, false, true, &is_longer),
@@ -137,41 +141,111 @@ pub fn related_images_of(items: &Items) -> Option<RelatedImages> {
         (SIDES, false, true, &always),
         (SUBJECTS, false, true, &always),
         (FRAMES, false, false, &always),
+        (SEQUENCES, false, false, &always),
         (NUMBERED, false, false, &|_, _| are_numbered),
         (IPHONE, true, false, &is_iphone),
         (FORMATS, true, false, &|name, _| !is_jpeg(&name.to_lowercase())),
     ];
-    ways.into_iter().find_map(|(pattern, needs_original, across_split, is_changed)| {
+    let known = ways.into_iter().find_map(|(pattern, needs_original, across_split, is_changed)| {
         related_by(items, pattern, needs_original, across_split, is_changed)
+    });
+    known.or_else(|| {
+        let pattern = pattern_of_affixes(items)?;
+        related_by(items, &pattern, true, true, is_longer)
     })
 }
 
-/// Whether names are two numbers and more of fixed widths, of which the last counts from the beginning for each value of
-/// those before it, a few dozen times. A camera's own (`100_0001.jpg`) count on.
+/// A pattern for what is often added to the names of other images of a folder, before or after them: `rotated_by_15_`,
+/// `saltandpepper_`, `_sharpened`.
+fn pattern_of_affixes(items: &Items) -> Option<String> {
+    /// So many images say what is added.
+    const SOME: usize = 20_000;
+    /// So often at least, and to one of so many images.
+    const FEWEST: usize = 5;
+    const RAREST: usize = 50;
+    const MOST: usize = 40;
+    let stem = |id: &str| -> Option<(String, String)> {
+        let (folder, name) = id.rsplit_once('/').unwrap_or(("", id));
+        Some((folder.to_owned(), name.rsplit_once('.')?.0.to_owned()))
+    };
+    let stems: HashSet<(String, String)> =
+        items.items.iter().take(SOME).filter_map(|item| stem(&item.id)).collect();
+    // Apart from the name, and a word: numbers and letters alone tell images apart.
+    let is_affix = |text: &str, boundary: Option<char>| {
+        boundary.is_some_and(|boundary| !boundary.is_alphanumeric())
+            && text.chars().filter(|letter| letter.is_alphabetic()).count() > 1
+    };
+    let mut folders: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
+    stems.iter().for_each(|(folder, stem)| {
+        folders.entry(folder).or_default().insert(stem);
+    });
+    // What is added, with digits as one, and whether before a name; and to how many names.
+    let mut affixes: BTreeMap<(String, bool), HashSet<(&str, &str)>> = BTreeMap::new();
+    for (folder, stems) in &folders {
+        for stem in stems {
+            for (at, letter) in stem.char_indices().skip(1) {
+                let (before, after) = stem.split_at(at);
+                if is_affix(before, before.chars().last()) && stems.contains(after) {
+                    affixes.entry((without_digits(before), true)).or_default().insert((folder, after));
+                }
+                if is_affix(after, Some(letter)) && stems.contains(before) {
+                    affixes.entry((without_digits(after), false)).or_default().insert((folder, before));
+                }
+            }
+        }
+    }
+    affixes.retain(|_, images| images.len() >= FEWEST && RAREST * images.len() >= stems.len());
+    let one_of = |is_before: bool| {
+        let mut found: Vec<&str> =
+            affixes.keys().filter(|key| key.1 == is_before).map(|key| &*key.0).collect();
+        // The longest first, since one may begin as another does.
+        found.sort_by_key(|affix| std::cmp::Reverse(affix.len()));
+        found.truncate(MOST);
+        let found: Vec<String> =
+            found.into_iter().map(|affix| regex::escape(affix).replace('0', "[0-9]+")).collect();
+        if found.is_empty() { String::new() } else { format!("(?:{})?", found.join("|")) }
+    };
+    (!affixes.is_empty()).then(|| format!(r"^{}([^/]+?){}\.[^/.]+$", one_of(true), one_of(false)))
+}
+
+/// A text with each of its numbers as one 0.
+fn without_digits(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_ascii_digit() {
+            true if plain.ends_with('0') => {}
+            true => plain.push('0'),
+            false => plain.push(letter),
+        }
+    }
+    plain
+}
+
+/// Whether names end in two numbers, of which the last counts from the beginning for each value of the first, a few dozen
+/// times, and a folder has several of these. A camera's own (`100_0001.jpg`) count on.
 fn are_numbered_anew(items: &Items) -> bool {
     const FEWEST_FILMS: usize = 5;
     const FRAMES: std::ops::RangeInclusive<usize> = 3..=60;
-    let mut films: HashMap<&str, (Vec<u64>, HashSet<usize>)> = HashMap::new();
+    let mut films: HashMap<&str, Vec<u64>> = HashMap::new();
     for item in &items.items {
-        let Some((film, number)) = item.id.rsplit_once('.').and_then(|(path, _)| path.rsplit_once('_'))
-        else {
-            return false;
-        };
-        let Some(number) = Some(number).filter(|number| number.len() > 1 && is_digits(number)) else {
+        let parts = item.id.rsplit_once('.').and_then(|(path, _)| path.rsplit_once(['_', '-']));
+        let Some((film, number)) = parts.filter(|(film, number)| {
+            is_digits(number) && film.ends_with(|letter: char| letter.is_ascii_digit())
+        }) else {
             return false;
         };
         let Ok(value) = number.parse() else { return false };
-        let (numbers, widths) = films.entry(film).or_default();
-        numbers.push(value);
-        widths.insert(number.len());
+        films.entry(film).or_default().push(value);
     }
-    let counts_on = |(numbers, widths): &(Vec<u64>, HashSet<usize>)| {
+    let counts_on = |numbers: &Vec<u64>| {
         let first = numbers.iter().min().copied().unwrap_or_default();
         let last = numbers.iter().max().copied().unwrap_or_default();
-        first < 2 && last - first < 2 * numbers.len() as u64 && widths.len() == 1
+        first < 2 && last - first < 2 * numbers.len() as u64
     };
+    let folders: HashSet<&str> =
+        films.keys().map(|film| film.rsplit_once('/').map_or("", |(folder, _)| folder)).collect();
     let mean = items.len() / films.len().max(1);
-    films.len() >= FEWEST_FILMS
+    films.len() >= FEWEST_FILMS.max(2 * folders.len())
         && FRAMES.contains(&mean)
         && 10 * films.values().filter(|film| counts_on(film)).count() >= 9 * films.len()
 }
@@ -181,7 +255,7 @@ type Key<'a> = (&'a str, &'a str, &'a str);
 
 fn related_by(
     items: &Items,
-    pattern: &'static str,
+    pattern: &str,
     needs_original: bool,
     across_split: bool,
     is_changed: impl Fn(&str, &str) -> bool,
@@ -219,7 +293,12 @@ fn related_by(
     }
     let is_group = |images: &[Vec<usize>; 2]| {
         let [changed, original] = images;
-        !changed.is_empty() && changed.len() + original.len() > 1 && !(needs_original && original.is_empty())
+        // The same name in two folders says nothing, as `1.jpg` in both says nothing.
+        let mut names = images.iter().flatten().map(|&index| items[index].id.rsplit('/').next());
+        let first = names.next();
+        !changed.is_empty()
+            && names.any(|name| Some(name) != first)
+            && !(needs_original && original.is_empty())
     };
     let mut changed: Vec<(usize, usize)> = of_key
         .values()
@@ -234,7 +313,7 @@ fn related_by(
         of_key.get(key).is_some_and(is_group).then(|| format!("{before}/{after}/{stem}"))
     };
     let groups = keys.iter().map(|key| group(key.as_ref()?)).collect();
-    Some(RelatedImages { groups, pattern, example: (name(one), name(other)) })
+    Some(RelatedImages { groups, pattern: pattern.to_owned(), example: (name(one), name(other)) })
 }
 
 /// The key of each image. Where names may be those of one image in all folders of a split, an image that is called as a

@@ -139,7 +139,8 @@ fn print(report: &Report) {
     for problem in &problems {
         println!("warning  {}", message(problem));
     }
-    print_findings(&report.findings(), problems.is_empty());
+    let warned = report.notices.iter().any(|notice| notice.starts_with("warning: "));
+    print_findings(&report.findings(), problems.is_empty() && !warned);
     for notice in &report.notices {
         match notice.strip_prefix("warning: ") {
             Some(warning) => println!("warning  {}", message(warning)),

@@ -4,6 +4,7 @@ pub mod folder;
 pub mod list;
 pub(crate) mod listing;
 pub(crate) mod masks;
+mod packed;
 pub(crate) mod role;
 pub mod table;
 
@@ -24,7 +25,7 @@ pub fn is_split_name(folder: &Path) -> bool {
 pub(crate) fn existing_folder(path: &Path) -> Result<PathBuf, DataError> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(path.to_owned()),
-        Ok(_) => Err(DataError::NotAFolder { path: path.to_owned() }),
+        Ok(_) => Err(packed::packed(path).unwrap_or_else(|| DataError::NotAFolder { path: path.to_owned() })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(DataError::Missing { path: path.to_owned() })
         }

@@ -30,7 +30,7 @@ impl Role {
 
 /// Common names of the parts of a split. Those that are not certain have other meanings as well, and count
 /// only beside a folder for training.
-const WORDS: [(&str, Role, Sure); 36] = [
+const WORDS: [(&str, Role, Sure); 54] = [
     ("train", Role::Train, true),
     ("training", Role::Train, true),
     ("trainval", Role::Train, true),
@@ -69,6 +69,24 @@ const WORDS: [(&str, Role, Sure); 36] = [
     ("validação", Role::Valid, true),
     ("teste", Role::Test, false),
     ("addestramento", Role::Train, true),
+    ("训练", Role::Train, true),
+    ("训练集", Role::Train, true),
+    ("验证", Role::Valid, true),
+    ("验证集", Role::Valid, true),
+    ("测试", Role::Test, true),
+    ("测试集", Role::Test, true),
+    ("обучение", Role::Train, true),
+    ("обучающая", Role::Train, true),
+    ("валидация", Role::Valid, true),
+    ("тест", Role::Test, true),
+    ("тестовая", Role::Test, true),
+    ("学習", Role::Train, true),
+    ("訓練", Role::Train, true),
+    ("検証", Role::Valid, true),
+    ("テスト", Role::Test, true),
+    ("훈련", Role::Train, true),
+    ("검증", Role::Valid, true),
+    ("테스트", Role::Test, true),
 ];
 type Sure = bool;
 
@@ -150,7 +168,16 @@ pub(crate) fn roles(names: &[&str]) -> Vec<Option<Role>> {
         let counts = one.sure || if one.role == Role::Train { has_partner(one, &meant) } else { trains };
         counts.then_some(one.role)
     };
-    meant.iter().map(role).collect()
+    let mut roles: Vec<Option<Role>> = meant.iter().map(role).collect();
+    // TensorFlow's word: beside images of a test, and no others for validation, it is these.
+    let is_evaluation = |name: &str| name.to_lowercase().contains("eval");
+    let tests = |(role, name): (&Option<Role>, &&str)| *role == Some(Role::Test) && !is_evaluation(name);
+    if !roles.contains(&Some(Role::Valid)) && roles.iter().zip(names).any(tests) {
+        for (role, _) in roles.iter_mut().zip(names).filter(|(_, name)| is_evaluation(name)) {
+            *role = role.map(|role| if role == Role::Test { Role::Valid } else { role });
+        }
+    }
+    roles
 }
 
 #[cfg(test)]

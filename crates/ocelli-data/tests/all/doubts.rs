@@ -3,25 +3,11 @@
 
 use std::path::Path;
 
-use crate::common::{noticed, png_for, refused, write};
+use crate::common::{counts, noticed, place, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{self, Column, Labelled, TableOptions, Tables, read_folder};
-use ocelli_data::{Classes, DataError, Dataset, Task};
+use ocelli_data::{Classes, DataError, Task};
 use tempfile::TempDir;
-
-fn place(photos: &[String]) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for (number, path) in (0..).zip(photos) {
-        write(root.path(), path, png_for(path, number));
-    }
-    root
-}
-
-fn counts(data: &Dataset) -> Vec<(String, usize)> {
-    let classes = data.items.classes.names().iter().cloned();
-    let counts = data.items.class_counts(&(0..data.items.len()).collect::<Vec<_>>());
-    classes.zip(counts).collect()
-}
 
 fn table_of(rows: usize, header: &str, row: impl Fn(usize) -> String) -> (TempDir, String) {
     let photos: Vec<String> = (0..rows).map(|number| format!("{number:03}.png")).collect();
@@ -974,7 +960,7 @@ fn augmented_images_are_known_by_names_and_folders() {
         let found = of(changed).unwrap_or_else(|| panic!("{}", changed(0)));
         assert_eq!(found.groups.iter().flatten().count(), 8, "{}", changed(0));
         assert_eq!(found.example, (changed(0), "cat/IMG_0.png".to_owned()));
-        let pattern = regex::Regex::new(found.pattern).unwrap();
+        let pattern = regex::Regex::new(&found.pattern).unwrap();
         let stem = |id: &str| pattern.captures(id.rsplit('/').next().unwrap()).unwrap()[1].to_owned();
         assert_eq!(stem(&changed(3)), stem("cat/IMG_3.png"), "{}", found.pattern);
     }

@@ -14,6 +14,7 @@ mod inspect;
 mod layouts;
 mod loader;
 mod orientation;
+mod projects;
 mod published;
 mod quality;
 mod random;

@@ -4,21 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{noticed, png, png_for, refused, write};
+use crate::common::{counts, noticed, place, png, refused, write};
 use ocelli_data::source::folder::{self, FolderOptions};
 use ocelli_data::source::table::{
     self, Column, Labelled, ListedSplit, SplitBy, TableOptions, read_folder, read_split,
 };
 use ocelli_data::{Classes, DataError, Dataset};
 use tempfile::TempDir;
-
-fn place(photos: &[String]) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for (number, path) in (0..).zip(photos) {
-        write(root.path(), path, png_for(path, number));
-    }
-    root
-}
 
 /// The ids of the images of each class.
 fn by_class(data: &Dataset) -> BTreeMap<String, Vec<String>> {
@@ -32,10 +24,6 @@ fn by_class(data: &Dataset) -> BTreeMap<String, Vec<String>> {
         }
     }
     classes
-}
-
-fn counts(data: &Dataset) -> Vec<(String, usize)> {
-    by_class(data).into_iter().map(|(class, ids)| (class, ids.len())).collect()
 }
 
 fn read(root: &TempDir) -> Result<Labelled, DataError> {

@@ -439,7 +439,7 @@ fn images_augmented_before_the_split_are_known_by_their_names() {
         expected.sort_unstable();
         assert_eq!(sizes, expected, "{found:?}");
         // The pattern that is advised keeps them together.
-        let advised = by_pattern(&items, found.pattern).unwrap();
+        let advised = by_pattern(&items, &found.pattern).unwrap();
         for (one, own) in
             found.groups.iter().enumerate().filter_map(|(at, group)| Some((at, group.as_ref()?)))
         {

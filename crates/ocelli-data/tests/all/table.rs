@@ -1014,9 +1014,7 @@ fn what_pandas_writes_for_nothing_is_no_class() {
     let notices = data.notices.join("\n");
     assert!(
         notices.contains("2 of 4 rows of")
-            && notices.contains(
-                "no value for a label, as pandas reads them (\"NaN\", \"nan\"); the first is row 3: nan"
-            ),
+            && notices.contains("no value for a label (\"NaN\", \"nan\"); the first is row 3: nan"),
         "{notices}"
     );
     // As pandas' default list has it; what is not in it is a class.

@@ -24,8 +24,8 @@ const AS_LISTED: &str = "as listed";
 /// The origin of a split that a column of a table defines.
 pub(super) const AS_THE_TABLE_SAYS: &str = "as the table says";
 /// That of a split by single images.
-const DRAWN: &str = "split by Ocelli";
-const ONE_FOLD: &str = "one fold of several";
+pub(super) const DRAWN: &str = "split by Ocelli";
+pub(super) const ONE_FOLD: &str = "one fold of several";
 /// The origin of a split that folders define.
 const BY_FOLDERS: &str = "folders";
 /// The origin of a split that the folders of a table's files define.
@@ -33,7 +33,7 @@ const AS_THEIR_FOLDERS_SAY: &str = "by the folders of the table's files";
 /// The origin of a split that lists beside the photos define.
 const AS_LISTS_SAY: &str = "by the lists beside the photos";
 /// The origin of the split of a cross-validation, whose folds have splits of their own.
-const BY_FOLDS: &str = "evaluated by cross-validation";
+pub(super) const BY_FOLDS: &str = "evaluated by cross-validation";
 /// The origin of a split that the images' names define.
 const AS_NAMES_SAY: &str = "by the names of the images";
 

@@ -17,7 +17,7 @@ use ocelli_data::{
     check_classes, class_losses, digests, timeline, undecodable_classes,
 };
 
-use crate::data::builder::{AS_THE_TABLE_SAYS, ImageDataBuilder};
+use crate::data::builder::{AS_THE_TABLE_SAYS, DRAWN, ImageDataBuilder};
 use crate::data::valid_split::ValidSplit;
 use crate::data::{ImageData, decisions, notices};
 use crate::error::{Error, Result};
@@ -158,7 +158,7 @@ impl ImageDataBuilder {
                         .folds()
                         .and_then(|folds| k_fold(&items, &digests, &split.test, folds, 0, self.seed).ok());
                     let drawn = of_fold.as_ref().unwrap_or(&split);
-                    notices.extend(notices::not_grouped(&items, drawn, unused_groups.as_ref()));
+                    notices.extend(notices::not_grouped(&items, drawn, origin, unused_groups.as_ref()));
                 }
                 notices.extend(self.left_out(&items, &split));
                 (items, digests, split, origin, groups)
@@ -342,18 +342,19 @@ impl ImageDataBuilder {
         problems.extend(serious.map(|loss| loss.error().to_string()));
         let implied = implied_split.map(|implied| implied.by);
         let digests = &inspection.digests;
-        let split = match self.split(own, &items, digests, groups.as_deref(), says, implied, &mut notices) {
-            Ok((split, _)) => split,
-            Err(error) => {
-                let of = error.setting_name().map_or_else(String::new, |name| format!("`{name}`: "));
-                problems.push(format!("{of}{error}"));
-                Split::everything(&items, &[])
-            }
-        };
+        let (split, by) =
+            match self.split(own, &items, digests, groups.as_deref(), says, implied, &mut notices) {
+                Ok((split, by)) => (split, by),
+                Err(error) => {
+                    let of = error.setting_name().map_or_else(String::new, |name| format!("`{name}`: "));
+                    problems.push(format!("{of}{error}"));
+                    (Split::everything(&items, &[]), DRAWN)
+                }
+            };
         problems.extend(self.enough_classes(&items, says).err().map(|error| error.to_string()));
         notices.extend(groups.iter().flat_map(|groups| notices::groups(groups, &split)));
         if groups.is_none() {
-            notices.extend(notices::not_grouped(&items, &split, unused_groups.as_ref()));
+            notices.extend(notices::not_grouped(&items, &split, by, unused_groups.as_ref()));
         }
         notices.extend(self.left_out(&items, &split));
         let problem = (!problems.is_empty()).then(|| problems.join("\n"));

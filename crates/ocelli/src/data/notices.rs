@@ -8,6 +8,8 @@ use ocelli_data::sampler::{self, ClassDraws};
 use ocelli_data::source::table::UnusedGroups;
 use ocelli_data::{Digest, Items, Split, Target, Task, text};
 
+use crate::data::builder::{AS_THE_TABLE_SAYS, BY_FOLDS, DRAWN, ONE_FOLD};
+
 /// A warning where the same image among these has different labels: at most one of them can be right.
 pub(super) fn contradictions(
     items: &Items,
@@ -229,17 +231,18 @@ pub(super) fn groups(groups: &[Option<String>], split: &Split) -> Vec<String> {
 }
 
 /// A warning where images that a column says belong together are in several parts of the split.
-fn unused_groups(unused: &UnusedGroups, split: &Split) -> Option<String> {
+fn unused_groups(unused: &UnusedGroups, split: &Split, by: &str) -> Option<String> {
     let UnusedGroups { column, groups } = unused;
     let shared = split.shared_groups(groups);
     let first = groups[*shared.first()?.first()?].as_deref().unwrap_or_default();
     let all = groups.iter().flatten().collect::<HashSet<_>>().len();
     Some(format!(
         "warning: the column \"{column}\" says which images belong together, and is not used: {} of its {} values have \
-         images in several parts of the split, so metrics are too good; the first is {first} (to keep them together: \
+         images in several parts of the split, so metrics are too good; the first is {first} (to keep them together: {}\
          `group_column` \"{column}\")",
         text::count(shared.len()),
-        text::count(all)
+        text::count(all),
+        undivided(by)
     ))
 }
 
@@ -257,9 +260,26 @@ pub(super) fn unlabelled_test(items: &Items, own: Option<&Split>) -> Option<Stri
 
 /// Warnings where images seem to belong together that a split without groups has put into several of its parts: by the
 /// folders that they lie in, their names, or a column of a table.
-pub(super) fn not_grouped(items: &Items, split: &Split, unused: Option<&UnusedGroups>) -> Vec<String> {
-    let by_column = unused.and_then(|unused| unused_groups(unused, split));
-    [inner_folders(items, split), related_images(items, split), by_column].into_iter().flatten().collect()
+///
+/// `by` says what the split is of, as people are told.
+pub(super) fn not_grouped(
+    items: &Items,
+    split: &Split,
+    by: &str,
+    unused: Option<&UnusedGroups>,
+) -> Vec<String> {
+    let by_column = unused.and_then(|unused| unused_groups(unused, split, by));
+    let found = [inner_folders(items, split, by), related_images(items, split, by), by_column];
+    found.into_iter().flatten().collect()
+}
+
+/// What comes before groups are given, where the split is not drawn.
+fn undivided(by: &str) -> &'static str {
+    match by {
+        DRAWN | ONE_FOLD | BY_FOLDS => "",
+        AS_THE_TABLE_SAYS => "`split_column` none and ",
+        _ => "put all into one folder without the split, and ",
+    }
 }
 
 /// Inner folders have so many images, on average, where they may be of one patient each, or one video.
@@ -267,12 +287,12 @@ const OF_ONE: std::ops::RangeInclusive<usize> = 2..=100;
 
 /// A warning where all images lie in many folders that are not those of their classes, and images of one such folder in
 /// several parts of the split.
-fn inner_folders(items: &Items, split: &Split) -> Option<String> {
+fn inner_folders(items: &Items, split: &Split, by: &str) -> Option<String> {
     // The innermost folder, or the one around it: `cats/clip 1/frames`.
-    [1, 2].into_iter().find_map(|level| inner_folders_at(level, items, split))
+    [1, 2].into_iter().find_map(|level| inner_folders_at(level, items, split, by))
 }
 
-fn inner_folders_at(level: usize, items: &Items, split: &Split) -> Option<String> {
+fn inner_folders_at(level: usize, items: &Items, split: &Split, by: &str) -> Option<String> {
     let inner = |id: &str| id.rsplit('/').nth(level).map(str::to_owned);
     let is_class = |name: &String| items.classes.index(name).is_some();
     let groups: Option<Vec<Option<String>>> =
@@ -289,9 +309,10 @@ fn inner_folders_at(level: usize, items: &Items, split: &Split) -> Option<String
         format!(
             "warning: all images lie in folders that are not those of their classes, and {} of these {} have images in several \
              parts of the split, such as {first}; where such a folder is of one patient, animal or video, metrics are too good (to \
-             keep them together: `group_pattern` '/([^/]+){}/[^/]+$')",
+             keep them together: {}`group_pattern` '(?:^|/)([^/]+){}/[^/]+$')",
             text::count(shared.len()),
             text::count(all),
+            undivided(by),
             "/[^/]+".repeat(level - 1)
         )
     })
@@ -321,14 +342,15 @@ fn is_of_one(name: &str) -> bool {
 
 /// A warning where names say that images belong together, as those augmented before the split, and some are in another part
 /// of the split than those.
-fn related_images(items: &Items, split: &Split) -> Option<String> {
+fn related_images(items: &Items, split: &Split, by: &str) -> Option<String> {
     let RelatedImages { groups, pattern, example: (one, other) } = related_images_of(items)?;
     let shared = split.shared_groups(&groups);
     (!shared.is_empty()).then(|| {
         format!(
             "warning: the names say that images belong together, as {one} and {other}, and {} of these groups are in several \
-             parts of the split; where they do, metrics are too good (to keep them together: `group_pattern` '{pattern}')",
-            text::count(shared.len())
+             parts of the split; where they do, metrics are too good (to keep them together: {}`group_pattern` '{pattern}')",
+            text::count(shared.len()),
+            undivided(by)
         )
     })
 }
@@ -378,13 +400,13 @@ mod tests {
         let of = |folder: &dyn Fn(usize) -> String| {
             let ids: Vec<String> = (0..24).map(|n| format!("{}/{n}.png", folder(n))).collect();
             let items = items(&ids);
-            inner_folders(&items, &halved(&items))
+            inner_folders(&items, &halved(&items), DRAWN)
         };
         let side = |n: usize| ["a", "b"][n / 12];
         let warned = of(&|n| format!("{}/p{}", side(n), n / 3)).unwrap();
-        assert!(warned.contains("/([^/]+)/[^/]+$'"), "{warned}");
+        assert!(warned.contains("([^/]+)/[^/]+$'"), "{warned}");
         let warned = of(&|n| format!("{}/clip{}/frames", side(n), n / 3)).unwrap();
-        assert!(warned.contains("such as clip0") && warned.contains("/([^/]+)/[^/]+/[^/]+$'"), "{warned}");
+        assert!(warned.contains("such as clip0") && warned.contains("([^/]+)/[^/]+/[^/]+$'"), "{warned}");
         // Of few folders only the names tell.
         assert!(of(&|n| format!("{}/video_{}", side(n), n / 6)).is_some());
         assert_eq!(of(&|n| format!("{}/spring{}", side(n), n / 6)), None);

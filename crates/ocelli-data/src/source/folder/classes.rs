@@ -1,12 +1,14 @@
 //! From class folders to labelled items.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::part::Part;
 use super::{Reader, images, no_classes, some_names, some_of};
 use crate::dataset::ClassLoss;
 use crate::names::{class_name, file_name, is_digits, look_of, loose_look};
+use crate::source::packed::packed;
 use crate::source::table::SideLabels;
 use crate::source::{id_of, table};
 use crate::{Classes, DataError, Item, Skipped, Target};
@@ -157,8 +159,32 @@ impl Reader<'_> {
             ([], None, _) if images_outside > 0 => {
                 Err(DataError::NoClassFolders { path, images: images_outside })
             }
-            ([], ..) => Err(DataError::NoImages { found: self.summary(folder), path }),
-            ([only], None, None) => Err(DataError::SingleClass { path, class: only.class.clone() }),
+            ([], ..) => {
+                let below = self.skipped.iter().filter(|skipped| skipped.path.starts_with(folder));
+                let packed = below.map(|skipped| &skipped.path).find_map(|path| packed(path));
+                Err(packed.unwrap_or_else(|| DataError::NoImages { found: self.summary(folder), path }))
+            }
+            ([only], None, None) => {
+                let inside: BTreeSet<&OsStr> = only
+                    .images
+                    .iter()
+                    .filter_map(|image| image.parent()?.strip_prefix(&only.path).ok()?.iter().next())
+                    .collect();
+                // `data/cat`, `data/dog` beside a picture.
+                Err(match inside.len() > 1 && images_outside > 0 {
+                    true => DataError::Split {
+                        reason: format!(
+                            "{} holds the folder {}, which holds folders of images ({}), and {} beside it",
+                            path.display(),
+                            only.class,
+                            some_names(inside.into_iter().map(crate::text_of)),
+                            images(images_outside)
+                        ),
+                        advice: format!("if these are the classes, give it: {}", only.path.display()),
+                    },
+                    false => DataError::SingleClass { path, class: only.class.clone() },
+                })
+            }
             _ => Ok(Classes::new(folders.iter().map(|folder| folder.class.clone()))),
         }
     }

@@ -215,7 +215,7 @@ fn are_ids(names: &BTreeSet<&String>) -> bool {
 
 /// That folders are called as those of photos that nobody has sorted yet, or that are none of their own.
 fn unsorted(classes: &[String]) -> Option<String> {
-    const NAMES: [&str; 54] = [
+    const NAMES: [&str; 76] = [
         "papierkorb",
         "not used",
         "to label",
@@ -254,6 +254,28 @@ fn unsorted(classes: &[String]) -> Option<String> {
         "pred",
         "to predict",
         "inference",
+        "unclassified",
+        "unlabelled photos",
+        "unlabeled photos",
+        "sort later",
+        "sin clasificar",
+        "à trier",
+        "a trier",
+        "da ordinare",
+        "未分类",
+        "doppelt",
+        "dups",
+        "aug",
+        "preview",
+        "previews",
+        "heatmaps",
+        "gradcam",
+        "grad cam",
+        "results",
+        "output",
+        "outputs",
+        "checkpoints",
+        "misclassified",
         "duplicates",
         "duplikate",
         "augmented",

@@ -115,33 +115,67 @@ impl Reader<'_> {
         }
     }
 
-    /// That folders are data sets, of which one is called as the images of a test are, and the others hold the classes:
-    /// `simpsons_dataset/bart`, `simpsons_testset/1.jpg`.
+    /// That folders are no classes: some hold the classes, and others are called as the images of a test are, or as folders
+    /// of a project: `simpsons_dataset/bart` beside `simpsons_testset/1.jpg`, `data/cat` beside `results/1.png`.
     fn sets_side_by_side(&self, parts: &[&Part]) -> Option<DataError> {
-        // A word of a set beside that of a test: there are classes called "test strip".
-        let is_of_test = |part: &&&Part| {
-            let words = part.name().to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
-            let named = role::named_role(&part.name());
-            part.subfolders.len() < 2
-                && named.is_some_and(|named| named.sure && named.role == Role::Test && !named.rest.is_empty())
-                && words.split_whitespace().any(|word| {
-                    ["set", "testset", "images", "testimages", "data", "testdata"].contains(&word)
-                })
+        const PROJECT: [&str; 28] = [
+            "result",
+            "results",
+            "output",
+            "outputs",
+            "docs",
+            "doc",
+            "plot",
+            "plots",
+            "figure",
+            "figures",
+            "figs",
+            "fig",
+            "asset",
+            "assets",
+            "static",
+            "model",
+            "models",
+            "runs",
+            "logs",
+            "checkpoints",
+            "screenshot",
+            "screenshots",
+            "report",
+            "reports",
+            "media",
+            "templates",
+            "notebooks",
+            "readme",
+        ];
+        let words = |part: &Part| {
+            let name = part.name().to_lowercase().replace(|c: char| !c.is_alphanumeric(), " ");
+            name.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
-        let (tests, others): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| is_of_test(part));
-        let hold_classes = others.iter().all(|part| part.holds_folders() && part.subfolders.len() > 1);
-        let (test, other) = (tests.first()?, others.first()?);
-        hold_classes.then(|| DataError::Split {
+        // A word of a set beside that of a test: there are classes called "test strip".
+        let is_of_test = |part: &Part| {
+            let named = role::named_role(&part.name());
+            let of_set = ["set", "testset", "images", "testimages", "data", "testdata"];
+            named.is_some_and(|named| named.sure && named.role == Role::Test && !named.rest.is_empty())
+                && words(part).iter().any(|word| of_set.contains(&word.as_str()))
+        };
+        let is_of_project = |part: &Part| words(part).iter().all(|word| PROJECT.contains(&word.as_str()));
+        let (hold_folders, others): (Vec<&Part>, Vec<&Part>) =
+            parts.iter().partition(|part| part.holds_folders() && part.subfolders.len() > 1);
+        let (container, other) = (hold_folders.first()?, others.first()?);
+        let are_no_classes = others.iter().all(|part| is_of_test(part))
+            || hold_folders.len() == 1 && others.iter().all(|part| is_of_project(part));
+        are_no_classes.then(|| DataError::Split {
             reason: format!(
-                "{} is called as images of a test are, and {} beside it holds folders of images itself ({}): these are hardly \
-                 two classes",
-                test.path.display(),
+                "{} holds folders of images ({}), and {} beside it is called as {} are: these are hardly two classes",
+                container.path.display(),
+                some_names(container.subfolders.iter().map(crate::text_of)),
                 other.name(),
-                some_names(other.subfolders.iter().map(crate::text_of))
+                if is_of_test(other) { "images of a test" } else { "folders of a project" }
             ),
             advice: format!(
                 "to train on one of them, give it alone: {}; if they are classes, say so (`class_folders`)",
-                other.path.display()
+                container.path.display()
             ),
         })
     }

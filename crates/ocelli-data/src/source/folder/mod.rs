@@ -250,7 +250,10 @@ impl<'a> Reader<'a> {
             self.say_inner(&folder, &parts);
             let trained = self.class_folders(&folder, parts, loose)?;
             if self.known.is_none() {
-                classes = self.classes(&folder, &trained, images_outside)?;
+                classes = self.classes(&folder, &trained, images_outside).map_err(|error| {
+                    let measured = valid.as_ref().or(test.as_ref());
+                    measured.and_then(|part| self.more_classes_in(&part.path, &error)).unwrap_or(error)
+                })?;
             } else {
                 classes = self.widened(classes, &trained);
             }
@@ -275,6 +278,23 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(self.dataset(classes, Some(split)))
+    }
+
+    /// That there is one class to train on, but more in a folder to measure on, as data sets of anomalies have them.
+    fn more_classes_in(&self, folder: &Path, error: &DataError) -> Option<DataError> {
+        let DataError::SingleClass { path, class } = error else { return None };
+        let names: Vec<String> =
+            self.parts(folder).0.iter().filter(|part| part.has_images()).map(Part::name).collect();
+        (names.len() > 1).then(|| DataError::Split {
+            reason: format!(
+                "{} has the single class \"{class}\", and {} has the classes {}, as data sets have in which what is not \
+                 \"{class}\" is to be found without examples; a classifier learns from examples of each class",
+                path.display(),
+                folder.display(),
+                some_of(&names)
+            ),
+            advice: format!("to train on those of {0}, give it: {0}", folder.display()),
+        })
     }
 
     /// What a folder without images holds, for people.

@@ -547,11 +547,20 @@ impl Search<'_> {
             _ => {}
         }
         let of = format!("of {name} ({})", self.all());
-        let named: Vec<usize> = candidates
+        let mut named: Vec<usize> = candidates
             .iter()
             .copied()
             .filter(|&column| self.header_name(column).is_some_and(names::is_label))
             .collect();
+        // A place in an image is none, and what is different in each row says no class.
+        let may_be = |column: &usize| {
+            let has_x = || self.header.is_some_and(|header| header.iter().any(|name| name == "x"));
+            let is_place = self.header_name(*column) == Some("y") && has_x();
+            !is_place && !self.all_differ(*column)
+        };
+        if named.iter().any(may_be) {
+            named.retain(may_be);
+        }
         match named[..] {
             [column] => {
                 notices.push(format!("the labels {of} are in the column {}, by its name", self.name(column)));
@@ -572,6 +581,7 @@ impl Search<'_> {
             }
             [] if self.header.is_some()
                 && candidates.iter().all(|&column| self.is_binary(column))
+                && !self.has_a_remark(&candidates)
                 && !self.say_the_same_thing(&candidates) =>
             {
                 let row = rows.first().map_or(0, |row| row.line);
@@ -587,17 +597,40 @@ impl Search<'_> {
             }
             [] if self.header.is_some() => {
                 // Beside classes with a single 1 in each row, patients and remarks are none.
-                let (flags, others): (Vec<usize>, Vec<usize>) =
-                    candidates.iter().partition(|&&column| self.is_binary(column));
+                let is_empty = |column: usize| rows.iter().all(|row| row.cell(column).is_empty());
+                let (flags, others): (Vec<usize>, Vec<usize>) = candidates.iter().partition(|&&column| {
+                    self.is_binary(column) && !self.is_remark(column, &candidates) && !is_empty(column)
+                });
                 let is_other = |column: &usize| {
                     let name = self.header_name(*column).unwrap_or_default();
-                    names::group_rank(name).is_some() || names::says_something_else(name, true)
+                    is_empty(*column)
+                        || self.is_remark(*column, &candidates)
+                        || names::group_rank(name).is_some()
+                        || names::says_something_else(name, true)
                 };
-                if flags.len() > 2 && self.are_one_hot(&flags) && others.iter().all(is_other) {
+                let are_classes =
+                    || self.are_one_hot(&flags) || flags.len() > 2 && !self.say_the_same_thing(&flags);
+                if flags.len() > 2 && others.iter().all(is_other) && are_classes() {
                     let classes = list(flags.iter().map(|&column| self.name(column)).collect());
                     notices
                         .push(format!("{name} has a column for each of {} classes: {classes}", flags.len()));
                     return Ok(flags);
+                }
+                // What numbers the rows, or is different in each, says no class.
+                let left: Vec<usize> = candidates
+                    .iter()
+                    .copied()
+                    .filter(|&column| !self.all_differ(column) && !is_empty(column) && !counts(rows, column))
+                    .collect();
+                if let [only] = left[..]
+                    && self.comes_again(only)
+                {
+                    notices.push(format!(
+                        "the labels {of} are in the column {}, the only one whose cells come again",
+                        self.name(only)
+                    ));
+                    notices.extend(self.hardly_labels(only, group));
+                    return Ok(vec![only]);
                 }
             }
             _ => {}
@@ -608,6 +641,33 @@ impl Search<'_> {
             detail,
             "name that column, or the columns of 0 and 1 that stand for a class each (`label_columns`)",
         ))
+    }
+
+    /// Whether the cells of a column are different in each of many rows.
+    fn all_differ(&self, column: usize) -> bool {
+        const MANY: usize = 10;
+        self.rows().len() >= MANY && self.different(column) == self.rows().len()
+    }
+
+    /// Whether each cell of a column is that of several rows, on average.
+    fn comes_again(&self, column: usize) -> bool {
+        const FEWEST_ROWS: usize = 3;
+        let different = self.different(column);
+        different > 1 && self.rows().len() >= FEWEST_ROWS * different
+    }
+
+    fn different(&self, column: usize) -> usize {
+        self.rows().iter().map(|row| row.cell(column)).collect::<HashSet<_>>().len()
+    }
+
+    /// Whether a column among those of 0 and 1 has marks in a few rows only, as a remark has.
+    fn is_remark(&self, column: usize, among: &[usize]) -> bool {
+        let is_full = |column: &&usize| self.rows().iter().all(|row| !row.cell(**column).is_empty());
+        self.has_marks(column) && among.iter().filter(is_full).count() > 1
+    }
+
+    fn has_a_remark(&self, columns: &[usize]) -> bool {
+        columns.iter().any(|&column| self.is_remark(column, columns))
     }
 
     /// Whether columns of 0 and 1 are hardly classes, but judgements of one: by their names, or since two of them have 1

@@ -142,6 +142,15 @@ pub(super) fn web_path(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok().filter(|decoded| decoded != text)
 }
 
+/// The name of a file that was uploaded to Label Studio, which puts eight hexadecimal digits before it:
+/// `/data/upload/1/0a1b2c3d-cat.jpg`.
+pub(super) fn uploaded_name(text: &str) -> Option<&str> {
+    let last = text.rsplit(['/', '\\']).next()?;
+    let (digits, name) = last.split_once('-')?;
+    let is_one = digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_one && text.contains("upload")).then_some(name)
+}
+
 /// One spelling for all: composed, in small letters.
 fn fold(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { composed(text).to_lowercase() }
@@ -248,14 +257,18 @@ impl Finder {
     }
 
     /// The parts of a name; of a web address those of the file that it means, if no file has that name itself.
+    /// Likewise of a name that Label Studio has given to an uploaded file.
     fn name(&self, text: &str, suffix: Option<&str>) -> Name {
         let name = Name::of(text);
-        let Some(decoded) = web_path(text) else { return name };
-        if !self.candidates(&name, suffix).is_empty() || self.as_given(&name, text, suffix, &[]).is_some() {
+        let others = [web_path(text), uploaded_name(text).map(str::to_owned)];
+        if others.iter().all(Option::is_none)
+            || !self.candidates(&name, suffix).is_empty()
+            || self.as_given(&name, text, suffix, &[]).is_some()
+        {
             return name;
         }
-        let decoded = Name::of(&decoded);
-        if self.candidates(&decoded, suffix).is_empty() { name } else { decoded }
+        let others = others.iter().flatten().map(|other| Name::of(other));
+        others.into_iter().find(|other| !self.candidates(other, suffix).is_empty()).unwrap_or(name)
     }
 
     /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside`

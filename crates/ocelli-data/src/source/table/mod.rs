@@ -428,21 +428,23 @@ impl ReadTable {
             let more = unnamed.iter().filter(|image| theirs.contains_key(*image)).count();
             let both = theirs.iter().filter_map(|(path, labels)| Some((own.get(path)?, labels)));
             let (same, differ): (Vec<_>, Vec<_>) = both.partition(|(own, theirs)| own == theirs);
-            let what = if 10 * more >= items.len() && more > 0 {
-                format!("names {} images that {} does not", count(more), self.name)
+            let one = "give the one that is meant (`from_csv`)";
+            let (what, advice) = if 10 * more >= items.len() && more > 0 {
+                let what = format!("names {} images that {} does not", count(more), self.name);
+                (what, format!("{one}, or put the rows of both into one"))
             } else if !differ.is_empty()
                 && (2 * (same.len() + differ.len()) >= items.len()
                     || differ.len() >= same.len()
                     || names::says_corrected(&crate::stem_of(other)))
             {
-                format!("says other labels than {} for {} images", self.name, count(differ.len()))
+                let what = format!("says other labels than {} for {} images", self.name, count(differ.len()));
+                (what, one.to_owned())
             } else {
                 continue;
             };
             let detail =
                 format!("holds several tables of labels: {}, and {}, which {what}", self.name, read.name);
-            let advice = "give the one that is meant (`from_csv`), or put the rows of both into one";
-            return Err(table_error(root, None, detail, advice));
+            return Err(table_error(root, None, detail, &advice));
         }
         Ok(())
     }

@@ -155,7 +155,7 @@ const SPLITS: [&str; 13] = [
 ];
 
 /// Columns whose images belong together, those around others first: lesions are of a patient.
-const GROUPS: [&str; 69] = [
+const GROUPS: [&str; 82] = [
     "patient",
     "patientid",
     "patientno",
@@ -225,6 +225,19 @@ const GROUPS: [&str; 69] = [
     "wafer",
     "lot",
     "carid",
+    "treeid",
+    "tree",
+    "productid",
+    "itemid",
+    "eventid",
+    "eyeid",
+    "sceneid",
+    "scene",
+    "locationid",
+    "study",
+    "idpaciente",
+    "idpatient",
+    "pacienteid",
 ];
 
 /// Columns of numbers and times that say something else of photos than what they show: when, how large. Words in them may be

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::files::web_path;
+use super::files::{uploaded_name, web_path};
 use super::labels::{self, Cell, Reading};
 use super::sheet::{Row, shortened};
 use super::{Found, Match, Table, ambiguous, names};
@@ -147,6 +147,12 @@ impl Table<'_> {
             let there = found.relative.rsplit('/').next().unwrap_or_default();
             web_path(&given).is_some() && !there.to_lowercase().starts_with(&last.to_lowercase())
         }));
+        let uploaded =
+            "are those that Label Studio gives to uploaded files, with eight digits before their own";
+        notices.extend(ways(uploaded, &|row, found| {
+            uploaded_name(row.cell(file)).is_some_and(|name| found.relative.ends_with(name))
+                && !found.relative.ends_with(row.cell(file).rsplit('/').next().unwrap_or_default())
+        }));
         let mut several = found.iter().filter(|(_, found)| !found.also.is_empty());
         if let Some((row, found)) = several.next() {
             let names = count(1 + several.count());
@@ -278,7 +284,7 @@ impl Table<'_> {
         let Some((line, first)) = missing.first else { return };
         let words = words.into_iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         notices.push(format!(
-            "warning: {} of {} rows of {} have no value for a label, as pandas reads them ({words}); the first is row {line}: \
+            "warning: {} of {} rows of {} have no value for a label ({words}); the first is row {line}: \
              {first}. To keep one as a class, give it another name in the table",
             count(missing.times),
             count(self.sheet.rows.len()),

@@ -1,7 +1,7 @@
 //! From the bytes of a table to rows of cells.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -168,6 +168,7 @@ impl Sheet {
         let comment = text[..text.len() - rows.len()].lines().last();
         self.comment = comment.map(|comment| comment.trim_start_matches('#').trim().to_owned());
         let (text, first_line) = (rows, rows_line);
+        let (text, first_line) = self.below_title(text, first_line);
         let delimiter = stated.unwrap_or_else(|| delimiter_of(text));
         for row in (Reader { text, at: 0, line: first_line, delimiter }) {
             let row = row.map_err(|broken| broken.error(&path))?;
@@ -202,6 +203,40 @@ impl Sheet {
             ));
         }
         Ok(())
+    }
+
+    /// The text from the names of the columns on, where a title stands over them: lines of one cell at most, above one that
+    /// names a column of files and others.
+    fn below_title<'a>(&mut self, text: &'a str, first_line: u64) -> (&'a str, u64) {
+        const MOST_LINES: usize = 6;
+        let cells = |line: &str, delimiter: char| -> Vec<String> {
+            let cells = line.split(delimiter).map(|cell| cell.trim().trim_matches('"').to_owned());
+            cells.filter(|cell| !cell.is_empty()).collect()
+        };
+        for delimiter in [',', ';', '\t', '|'] {
+            let (mut start, mut titles) = (0, 0);
+            for (number, line) in text.split_inclusive('\n').take(MOST_LINES).enumerate() {
+                let found = cells(line, delimiter);
+                let are_names = found.len() > 1
+                    && found.iter().any(|cell| names::file_rank(cell).is_some())
+                    && !found.iter().any(|cell| ends_as_image(cell));
+                if are_names && titles > 0 {
+                    let name = self.name();
+                    self.notices.push(format!(
+                        "the columns of {name} have their names in row {}: {}; the rows above it are not read",
+                        first_line + number as u64,
+                        shortened(&found.join(", "))
+                    ));
+                    return (&text[start..], first_line + number as u64);
+                }
+                if found.len() > 1 || found.iter().any(|cell| ends_as_image(cell)) {
+                    break;
+                }
+                titles += found.len();
+                start += line.len();
+            }
+        }
+        (text, first_line)
     }
 
     /// Takes away lines that begin with `#` and are no rows.
@@ -347,6 +382,36 @@ impl Sheet {
     }
 }
 
+/// The images of a JSON object as COCO has it, with the names of the categories that its annotations give each; `None` where
+/// it is none, or where annotations say where in the images things are.
+fn coco_entries(whole: &JsonObject) -> Option<Vec<(u64, JsonObject)>> {
+    let list = |name: &str| whole.get(name)?.as_array();
+    let key = |value: Option<&Value>| value.filter(|value| !value.is_null()).map(Value::to_string);
+    let of_category: HashMap<String, &Value> = list("categories")?
+        .iter()
+        .map(|category| Some((key(category.get("id"))?, category.get("name")?)))
+        .collect::<Option<_>>()?;
+    let mut of_image: HashMap<String, Vec<Value>> = HashMap::new();
+    for annotation in list("annotations")? {
+        if annotation.get("bbox").is_some() || annotation.get("segmentation").is_some() {
+            return None;
+        }
+        let name = of_category.get(&key(annotation.get("category_id"))?)?;
+        let names = of_image.entry(key(annotation.get("image_id"))?).or_default();
+        if !names.contains(name) {
+            names.push((*name).clone());
+        }
+    }
+    let several = of_image.values().any(|names| names.len() > 1);
+    let entry = |(number, image): (u64, &Value)| {
+        let mut names = of_image.remove(&key(image.get("id"))?).unwrap_or_default();
+        let label = if several { Value::Array(names) } else { names.pop().unwrap_or(Value::Null) };
+        let cells = [("file_name", image.get("file_name")?.clone()), ("label", label)];
+        Some((number, cells.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()))
+    };
+    (1..).zip(list("images")?).map(entry).collect()
+}
+
 /// Of an object such as `{"cat": true, "dog": false}` the names that are true.
 fn flags(value: &Value) -> Option<Value> {
     let Value::Object(object) = value else { return None };
@@ -487,6 +552,7 @@ fn json_entries(path: &Path, text: &str) -> Result<Vec<(u64, JsonObject)>, DataE
         .map_err(|error| wrong(Some(error.line() as u64), format!("is no JSON: {error}")))?;
     match whole {
         Value::Array(list) => (1..).zip(list).map(|(number, entry)| object(number, entry)).collect(),
+        Value::Object(labels) if let Some(entries) = coco_entries(&labels) => Ok(entries),
         Value::Object(labels) => {
             let nested = |value: &Value| match value {
                 Value::Object(_) => true,

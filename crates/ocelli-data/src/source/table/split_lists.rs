@@ -96,6 +96,10 @@ pub(super) fn apply(root: &Path, table: Option<&Path>, labelled: &mut Labelled) 
         labelled.unused_split = Some(notice);
         return Vec::new();
     }
+    // The table of the images that are measured on is no split of them.
+    if first.sides.len() == data.items.len() && first.roles().len() == 1 {
+        return Vec::new();
+    }
     if whole.is_empty() {
         let warning = if first.twice.is_some() || first.rivals.is_some() { "warning: " } else { "" };
         let notice = format!("{warning}{names} {}", why_not(first, root, &data.items, &use_it));

@@ -59,6 +59,22 @@ pub fn fill(root: &Path, prefix: &str, classes: &[&str], count: u32) {
     }
 }
 
+/// A folder with a photo at each of these paths.
+pub fn place(photos: &[String]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (number, path) in (0..).zip(photos) {
+        write(root.path(), path, png_for(path, number));
+    }
+    root
+}
+
+/// The number of images of each class.
+pub fn counts(data: &Dataset) -> Vec<(String, usize)> {
+    let classes = data.items.classes.names().iter().cloned();
+    let counts = data.items.class_counts(&(0..data.items.len()).collect::<Vec<_>>());
+    classes.zip(counts).collect()
+}
+
 /// All of these parts stand in a text.
 #[track_caller]
 pub fn says(text: &str, parts: &[&str]) {
