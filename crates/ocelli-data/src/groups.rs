@@ -293,8 +293,12 @@ fn related_by(
     }
     let is_group = |images: &[Vec<usize>; 2]| {
         let [changed, original] = images;
-        // The same name in two folders says nothing, as `1.jpg` in both says nothing.
-        let mut names = images.iter().flatten().map(|&index| items[index].id.rsplit('/').next());
+        // The same name in two parts of a split says nothing, as `1.jpg` in both says nothing.
+        let name = |&index: &usize| {
+            let (folder, name) = items[index].id.rsplit_once('/').unwrap_or(("", &items[index].id));
+            (without_split(folder), name)
+        };
+        let mut names = images.iter().flatten().map(name);
         let first = names.next();
         !changed.is_empty()
             && names.any(|name| Some(name) != first)

@@ -663,7 +663,7 @@ impl Search<'_> {
     /// Whether a column among those of 0 and 1 has marks in a few rows only, as a remark has.
     fn is_remark(&self, column: usize, among: &[usize]) -> bool {
         let is_full = |column: &&usize| self.rows().iter().all(|row| !row.cell(**column).is_empty());
-        self.has_marks(column) && among.iter().filter(is_full).count() > 1
+        !is_full(&&column) && self.has_marks(column) && among.iter().filter(is_full).count() > 1
     }
 
     fn has_a_remark(&self, columns: &[usize]) -> bool {
