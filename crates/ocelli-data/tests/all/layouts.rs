@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::common::{fill, noticed, png, write};
+use ocelli_data::source::folder::FolderOptions;
 use ocelli_data::source::{folder, list};
 use ocelli_data::{Classes, Dataset, RgbImage, Skipped, Split, Target, class_losses, picture};
 use proptest::prelude::*;
@@ -495,10 +496,13 @@ fn folders_called_by_class_and_part_are_told_how_they_should_be() {
     let root = place();
     fill(root.path(), "", &["train-ants", "train-bees", "val-ants", "val-bees"], 2);
     refused(&root, &["by class and part", "train/ants/", "valid/bees/"]);
+    let asked = FolderOptions { outermost: true, ..FolderOptions::default() };
+    assert_eq!(asked.read(root.path()).unwrap().items.classes.len(), 4);
     // One of them was forgotten.
     let root = place();
     fill(root.path(), "", &["cats_train", "cats_val", "dogs_train"], 2);
-    refused(&root, &["by class and part", "train/cats/", "train/dogs/"]);
+    refused(&root, &["by class and part", "train/cats/", "train/dogs/", "`class_folders`"]);
+    assert_eq!(asked.read(root.path()).unwrap().items.classes.len(), 3);
     // CycleGAN's.
     let root = place();
     fill(root.path(), "", &["trainA", "trainB", "testA", "testB"], 2);

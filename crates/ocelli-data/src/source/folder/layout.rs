@@ -64,10 +64,15 @@ impl Reader<'_> {
         let each = [(Role::Train, &train), (Role::Valid, &valid), (Role::Test, &test)];
         let twice = each.iter().find(|(_, parts)| parts.len() > 1);
         if let (Some((role, twice)), true) = (twice, !train.is_empty() || others.is_empty()) {
-            return Err(self.class_and_part_in_one(parts).unwrap_or_else(|| two_of(*role, twice)));
+            return match self.class_and_part_in_one(parts) {
+                Some(_) if self.outermost => Ok(None),
+                problem => Err(problem.unwrap_or_else(|| two_of(*role, twice))),
+            };
         }
         // `cats_train`, `cats_val`, `dogs_train`: one of each part, but more than one class.
-        let of_one_class = train.first().filter(|train| !train.holds_folders() && self.known.is_none());
+        let is_of_one_class =
+            |train: &&&Part| !train.holds_folders() && !self.outermost && self.known.is_none();
+        let of_one_class = train.first().filter(is_of_one_class);
         if let Some(problem) = of_one_class.and_then(|_| self.class_and_part_in_one(parts)) {
             return Err(problem);
         }
@@ -239,7 +244,7 @@ impl Reader<'_> {
                 some_names(named.iter().map(|(name, ..)| name.clone()))
             ),
             advice: format!(
-                "move each into a folder for its part, as a folder of its class: {}",
+                "move each into a folder for its part, as a folder of its class: {}; if they are classes, say so (`class_folders`)",
                 some_names(named.iter().map(folder))
             ),
         })
