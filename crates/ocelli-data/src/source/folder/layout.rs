@@ -70,11 +70,10 @@ impl Reader<'_> {
             };
         }
         // `cats_train`, `cats_val`, `dogs_train`: one of each part, but more than one class.
-        let is_of_one_class =
-            |train: &&&Part| !train.holds_folders() && !self.outermost && self.known.is_none();
+        let is_of_one_class = |train: &&&Part| !train.holds_folders() && self.known.is_none();
         let of_one_class = train.first().filter(is_of_one_class);
         if let Some(problem) = of_one_class.and_then(|_| self.class_and_part_in_one(parts)) {
-            return Err(problem);
+            return if self.outermost { Ok(None) } else { Err(problem) };
         }
         let measured = valid.first().or(test.first());
         let folders = || {
