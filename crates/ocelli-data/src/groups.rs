@@ -164,21 +164,19 @@ fn pattern_of_affixes(items: &Items) -> Option<String> {
     const FEWEST: usize = 5;
     const RAREST: usize = 50;
     const MOST: usize = 40;
-    let stem = |id: &str| -> Option<(String, String)> {
-        let (folder, name) = id.rsplit_once('/').unwrap_or(("", id));
-        Some((folder.to_owned(), name.rsplit_once('.')?.0.to_owned()))
-    };
-    let stems: HashSet<(String, String)> =
-        items.items.iter().take(SOME).filter_map(|item| stem(&item.id)).collect();
     // Apart from the name, and a word: numbers and letters alone tell images apart.
     let is_affix = |text: &str, boundary: Option<char>| {
         boundary.is_some_and(|boundary| !boundary.is_alphanumeric())
             && text.chars().filter(|letter| letter.is_alphabetic()).count() > 1
     };
     let mut folders: BTreeMap<&str, HashSet<&str>> = BTreeMap::new();
-    stems.iter().for_each(|(folder, stem)| {
-        folders.entry(folder).or_default().insert(stem);
-    });
+    for item in items.items.iter().take(SOME) {
+        let (folder, name) = item.id.rsplit_once('/').unwrap_or(("", &item.id));
+        if let Some((stem, _)) = name.rsplit_once('.') {
+            folders.entry(folder).or_default().insert(stem);
+        }
+    }
+    let all: usize = folders.values().map(HashSet::len).sum();
     // What is added, with digits as one, and whether before a name; and to how many names.
     let mut affixes: BTreeMap<(String, bool), HashSet<(&str, &str)>> = BTreeMap::new();
     for (folder, stems) in &folders {
@@ -194,7 +192,7 @@ fn pattern_of_affixes(items: &Items) -> Option<String> {
             }
         }
     }
-    affixes.retain(|_, images| images.len() >= FEWEST && RAREST * images.len() >= stems.len());
+    affixes.retain(|_, images| images.len() >= FEWEST && RAREST * images.len() >= all);
     let one_of = |is_before: bool| {
         let mut found: Vec<&str> =
             affixes.keys().filter(|key| key.1 == is_before).map(|key| &*key.0).collect();
@@ -294,15 +292,16 @@ fn related_by(
     let is_group = |images: &[Vec<usize>; 2]| {
         let [changed, original] = images;
         // The same name in two parts of a split says nothing, as `1.jpg` in both says nothing.
-        let name = |&index: &usize| {
-            let (folder, name) = items[index].id.rsplit_once('/').unwrap_or(("", &items[index].id));
-            (without_split(folder), name)
+        let mut names = images
+            .iter()
+            .flatten()
+            .map(|&index| items[index].id.rsplit_once('/').unwrap_or(("", &items[index].id)));
+        let Some((first_folder, first)) = names.next() else { return false };
+        // Names tell mostly; folders are looked at where they do not.
+        let differs = |(folder, name): (&str, &str)| {
+            name != first || without_split(folder) != without_split(first_folder)
         };
-        let mut names = images.iter().flatten().map(name);
-        let first = names.next();
-        !changed.is_empty()
-            && names.any(|name| Some(name) != first)
-            && !(needs_original && original.is_empty())
+        !changed.is_empty() && names.any(differs) && !(needs_original && original.is_empty())
     };
     let mut changed: Vec<(usize, usize)> = of_key
         .values()

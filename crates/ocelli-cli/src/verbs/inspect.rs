@@ -13,6 +13,7 @@ use ocelli::text_of;
 use crate::errors::Failure;
 use crate::flags::{ChannelFlags, DataFlags, ThreadFlags};
 use crate::output::{self, message, println, progress_bar, shown};
+use crate::terminal::is_warning;
 use crate::text::{count, counted};
 use crate::values::{seed, side};
 
@@ -139,7 +140,7 @@ fn print(report: &Report) {
     for problem in &problems {
         println!("warning  {}", message(problem));
     }
-    let warned = report.notices.iter().any(|notice| notice.starts_with("warning: "));
+    let warned = report.notices.iter().any(|notice| is_warning(notice));
     print_findings(&report.findings(), problems.is_empty() && !warned);
     for notice in &report.notices {
         match notice.strip_prefix("warning: ") {

@@ -1,12 +1,13 @@
 //! Comparison of two models on the same images.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use ocelli_data::{Digest, Task};
 use serde::Serialize;
 
 use super::Interpretation;
 use crate::error::{Error, Result};
+use crate::metric::Metric;
 use crate::metric::choice::CorrectedEstimate;
 use crate::metric::paired::mcnemar;
 use crate::metric::proportion::Proportion;
@@ -137,10 +138,15 @@ impl Interpretation {
             flips.sort_by(|a, b| b.probability.total_cmp(&a.probability));
         }
         let fraction = |count| Proportion { count, total: pairs.len() };
+        let balanced_accuracy = (self.task() == Task::SingleLabel).then(|| {
+            let first = self.predictions.select(pairs.iter().map(|pair| pair.0));
+            let second = other.predictions.select(pairs.iter().map(|pair| pair.1));
+            [first, second].map(|common| common.value(Metric::BalancedAccuracy))
+        });
         Ok(Comparison {
             first: fraction(both_right + lost.len()),
             second: fraction(both_right + won.len()),
-            balanced_accuracy: self.balanced_accuracies(other, &pairs),
+            balanced_accuracy,
             p_value: mcnemar(lost.len(), won.len()),
             only_first: self.len() - same_id,
             only_second: other.len() - same_id,
@@ -151,26 +157,6 @@ impl Interpretation {
             right_to_wrong: lost,
             wrong_to_right: won,
         })
-    }
-
-    /// The mean of the recalls of the classes that there are among these images.
-    fn balanced_accuracies(&self, other: &Self, pairs: &[(usize, usize)]) -> Option<[f64; 2]> {
-        if self.task() != Task::SingleLabel {
-            return None;
-        }
-        let mut of_class: BTreeMap<usize, [usize; 3]> = BTreeMap::new();
-        for &(here, there) in pairs {
-            let &class = self.truth(here).first()?;
-            let [images, first, second] = of_class.entry(class).or_default();
-            *images += 1;
-            *first += usize::from(self.is_right(here));
-            *second += usize::from(other.is_right(there));
-        }
-        let mean = |model: usize| {
-            let recalls = of_class.values().map(|counts| counts[model] as f64 / counts[0] as f64);
-            recalls.sum::<f64>() / of_class.len() as f64
-        };
-        Some([mean(1), mean(2)])
     }
 
     fn flip(&self, index: usize, other: &Self, there: usize) -> Flip {
@@ -191,7 +177,6 @@ impl Interpretation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::Metric;
 
     /// Two runs with so many of 100 images right, and their corrected accuracies.
     fn compared(right: [usize; 2], corrected: [Option<f64>; 2]) -> Comparison {

@@ -73,7 +73,10 @@ impl Interpretation {
         let step = self.predictions.probabilities().len().div_ceil(MOST_RANKED);
         let each = match step {
             0 | 1 => self.predictions.contributions(Metric::Auroc),
-            step => self.predictions.every(step).contributions(Metric::Auroc),
+            step => {
+                let some = self.predictions.select((0..self.len()).step_by(step));
+                some.contributions(Metric::Auroc)
+            }
         };
         let Some(each) = each else { return false };
         let number = each.len() as f64;

@@ -163,11 +163,11 @@ impl Predictions {
         &self.probabilities[index * self.classes..][..self.classes]
     }
 
-    /// Every `step`-th image.
-    pub(crate) fn every(&self, step: usize) -> Self {
+    /// The images at these positions, each as often as it is named.
+    pub(crate) fn select(&self, positions: impl Iterator<Item = usize>) -> Self {
         let mut some = Self::new(self.task, self.classes);
         some.thresholds.clone_from(&self.thresholds);
-        for index in (0..self.len()).step_by(step) {
+        for index in positions {
             let target = self.targets[index].clone();
             some.push_row(self.items[index], target, self.row(index), self.losses[index]);
         }
@@ -176,19 +176,8 @@ impl Predictions {
 
     /// Repeats each image this many times.
     pub(super) fn repeated(&self, weights: &[u32]) -> Self {
-        let mut drawn = Self::new(self.task, self.classes);
-        drawn.thresholds.clone_from(&self.thresholds);
-        for (index, &weight) in weights.iter().enumerate() {
-            for _ in 0..weight {
-                drawn.push_row(
-                    self.items[index],
-                    self.targets[index].clone(),
-                    self.row(index),
-                    self.losses[index],
-                );
-            }
-        }
-        drawn
+        let times = |(index, &weight): (usize, &u32)| std::iter::repeat_n(index, weight as usize);
+        self.select(weights.iter().enumerate().flat_map(times))
     }
 
     /// Whether all outputs of the network are finite. If not, its weights have become too large or NaN,

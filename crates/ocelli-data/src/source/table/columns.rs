@@ -558,8 +558,9 @@ impl Search<'_> {
             let is_place = self.header_name(*column) == Some("y") && has_x();
             !is_place && !self.all_differ(*column)
         };
-        if named.iter().any(may_be) {
-            named.retain(may_be);
+        if named.len() > 1 {
+            let left: Vec<usize> = named.iter().copied().filter(may_be).collect();
+            named = if left.is_empty() { named } else { left };
         }
         match named[..] {
             [column] => {
@@ -581,7 +582,7 @@ impl Search<'_> {
             }
             [] if self.header.is_some()
                 && candidates.iter().all(|&column| self.is_binary(column))
-                && !self.has_a_remark(&candidates)
+                && self.remarks(&candidates).is_empty()
                 && !self.say_the_same_thing(&candidates) =>
             {
                 let row = rows.first().map_or(0, |row| row.line);
@@ -598,18 +599,18 @@ impl Search<'_> {
             [] if self.header.is_some() => {
                 // Beside classes with a single 1 in each row, patients and remarks are none.
                 let is_empty = |column: usize| rows.iter().all(|row| row.cell(column).is_empty());
+                let remarks = self.remarks(&candidates);
                 let (flags, others): (Vec<usize>, Vec<usize>) = candidates.iter().partition(|&&column| {
-                    self.is_binary(column) && !self.is_remark(column, &candidates) && !is_empty(column)
+                    self.is_binary(column) && !remarks.contains(&column) && !is_empty(column)
                 });
                 let is_other = |column: &usize| {
                     let name = self.header_name(*column).unwrap_or_default();
                     is_empty(*column)
-                        || self.is_remark(*column, &candidates)
+                        || remarks.contains(column)
                         || names::group_rank(name).is_some()
                         || names::says_something_else(name, true)
                 };
-                let are_classes =
-                    || self.are_one_hot(&flags) || flags.len() > 2 && !self.say_the_same_thing(&flags);
+                let are_classes = || self.are_one_hot(&flags) || !self.say_the_same_thing(&flags);
                 if flags.len() > 2 && others.iter().all(is_other) && are_classes() {
                     let classes = list(flags.iter().map(|&column| self.name(column)).collect());
                     notices
@@ -623,6 +624,7 @@ impl Search<'_> {
                     .filter(|&column| !self.all_differ(column) && !is_empty(column) && !counts(rows, column))
                     .collect();
                 if let [only] = left[..]
+                    && self.different(only) > 1
                     && self.comes_again(only)
                 {
                     notices.push(format!(
@@ -652,22 +654,21 @@ impl Search<'_> {
     /// Whether each cell of a column is that of several rows, on average.
     fn comes_again(&self, column: usize) -> bool {
         const FEWEST_ROWS: usize = 3;
-        let different = self.different(column);
-        different > 1 && self.rows().len() >= FEWEST_ROWS * different
+        self.rows().len() >= FEWEST_ROWS * self.different(column)
     }
 
     fn different(&self, column: usize) -> usize {
         self.rows().iter().map(|row| row.cell(column)).collect::<HashSet<_>>().len()
     }
 
-    /// Whether a column among those of 0 and 1 has marks in a few rows only, as a remark has.
-    fn is_remark(&self, column: usize, among: &[usize]) -> bool {
-        let is_full = |column: &&usize| self.rows().iter().all(|row| !row.cell(**column).is_empty());
-        !is_full(&&column) && self.has_marks(column) && among.iter().filter(is_full).count() > 1
-    }
-
-    fn has_a_remark(&self, columns: &[usize]) -> bool {
-        columns.iter().any(|&column| self.is_remark(column, columns))
+    /// Those of these columns that have marks in some rows, as remarks have, where others are of 0 and 1 in each row.
+    fn remarks(&self, columns: &[usize]) -> HashSet<usize> {
+        let is_full = |column: usize| self.rows().iter().all(|row| !row.cell(column).is_empty());
+        let (full, others): (Vec<usize>, Vec<usize>) = columns.iter().partition(|column| is_full(**column));
+        match full.len() {
+            0 | 1 => HashSet::new(),
+            _ => others.into_iter().filter(|&column| self.has_marks(column)).collect(),
+        }
     }
 
     /// Whether columns of 0 and 1 are hardly classes, but judgements of one: by their names, or since two of them have 1

@@ -95,7 +95,7 @@ impl Tables {
             let stem = stem_of(path);
             let is_side =
                 role::named_role(&stem).is_some_and(|named| named.sure && named.role != Role::Train);
-            is_side && is_table(path) && !is_text(path) && (has_labels(path) || has_flags(path))
+            is_side && is_table(path) && !is_text(path) && has_labels(path)
         };
         let mut found = files(folder).filter(is_one);
         let labels = found.next().filter(|_| found.next().is_none());
@@ -240,26 +240,23 @@ impl Tables {
     }
 }
 
-/// Whether a table has one column that is called as labels are.
+/// Whether a table has one column that is called as labels are, or a column of files and one of 0 and 1 for each of several
+/// classes.
 fn has_labels(path: &Path) -> bool {
     Sheet::read_beginning(path).is_ok_and(|sheet| {
-        sheet
-            .possible_header()
-            .is_some_and(|header| header.iter().filter(|name| names::is_label(name)).count() == 1)
+        let header = sheet.possible_header().unwrap_or_default();
+        header.iter().filter(|name| names::is_label(name)).count() == 1 || has_flags(&sheet)
     })
 }
 
-/// Whether a table has a column of files and a column of 0 and 1 for each of several classes.
-fn has_flags(path: &Path) -> bool {
-    Sheet::read_beginning(path).is_ok_and(|sheet| {
-        let [header, rows @ ..] = &sheet.rows[..] else { return false };
-        let is_flag = |column: &usize| {
-            let mut cells = rows.iter().map(|row| row.cell(*column));
-            !rows.is_empty() && cells.all(|cell| matches!(cell, "0" | "1" | "0.0" | "1.0"))
-        };
-        header.cells.iter().any(|name| names::file_rank(name).is_some())
-            && (0..sheet.width()).filter(is_flag).count() > 1
-    })
+fn has_flags(sheet: &Sheet) -> bool {
+    let [header, rows @ ..] = &sheet.rows[..] else { return false };
+    let is_flag = |column: &usize| {
+        let mut cells = rows.iter().map(|row| row.cell(*column));
+        !rows.is_empty() && cells.all(|cell| matches!(cell, "0" | "1" | "0.0" | "1.0"))
+    };
+    header.cells.iter().any(|name| names::file_rank(name).is_some())
+        && (0..sheet.width()).filter(is_flag).count() > 1
 }
 
 fn is_text(path: &Path) -> bool {

@@ -79,10 +79,11 @@ impl Search<'_> {
     pub(super) fn hardly_labels(&self, only: usize, group: Option<usize>) -> Option<String> {
         let header = self.header_name(only).unwrap_or_default();
         // Whoever has a table of files and persons learns to tell persons.
-        let is_all = self.sheet.width() == 2 && self.are_few_kinds(only);
-        let says = if is_all && names::group_rank(header).is_some() {
+        let is_group = names::group_rank(header).is_some();
+        if is_group && self.sheet.width() == 2 && self.comes_again(only) {
             return None;
-        } else if names::group_rank(header).is_some() {
+        }
+        let says = if is_group {
             "by its name it says which images belong together, and not what they show".to_owned()
         } else if names::says_something_else(header, self.begins_with_digits(only)) {
             "by its name it may say something else of the images than what is to be learned".to_owned()
@@ -99,13 +100,6 @@ impl Search<'_> {
             self.sheet.name(),
             self.name(only)
         ))
-    }
-
-    /// Whether a column has few different cells, each in several rows.
-    fn are_few_kinds(&self, column: usize) -> bool {
-        const FEWEST_ROWS: usize = 3;
-        let different: BTreeSet<&str> = self.rows().iter().map(|row| row.cell(column)).collect();
-        self.rows().len() >= FEWEST_ROWS * different.len()
     }
 
     /// Whether most cells of a column begin as numbers do.
