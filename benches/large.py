@@ -48,7 +48,8 @@ def make(photos, out):
         kind, turn = kinds[number % KINDS % len(kinds)], number % KINDS // len(kinds)
         turns = -(-KINDS // len(kinds))
         files = groups[kind][turn::turns]
-        name = f"{number:03}-" + "-".join(kind.parts)
+        # No names of a split's parts, which would be followed.
+        name = f"{number:03}-" + "-".join(part for part in kind.parts if part not in ("train", "valid"))
         work.append((number, files, out / str(PHOTOS) / name))
     with ProcessPoolExecutor(2) as pool:
         list(pool.map(make_class, work))

@@ -13,6 +13,7 @@ mod framing;
 mod inspect;
 mod layouts;
 mod loader;
+mod names;
 mod orientation;
 mod projects;
 mod published;

@@ -357,7 +357,8 @@ fn some_of(names: &[String]) -> String {
     some_names(names.iter().cloned())
 }
 
-fn some_names(names: impl IntoIterator<Item = String>) -> String {
+/// Likewise.
+pub(super) fn some_names(names: impl IntoIterator<Item = String>) -> String {
     let names: Vec<String> = names.into_iter().collect();
     let mut text = names.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > 8 {

@@ -5,6 +5,7 @@
 //! beginning are not here. What could be several files is never decided in silence.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::{self, Display};
 use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
@@ -13,6 +14,7 @@ use super::sheet::{ends_as_image, is_image_ending};
 use crate::names::{composed, is_digits};
 use crate::source::listing;
 use crate::source::masks::Masks;
+use crate::text::count;
 use crate::text_of;
 
 /// The files below a folder, to be found by what people call them.
@@ -21,18 +23,20 @@ pub struct Finder {
     root: PathBuf,
     files: Vec<Known>,
     /// By path from the folder, folded.
-    by_path: HashMap<String, Vec<usize>>,
+    by_path: Called,
     /// By file name, folded.
-    by_name: HashMap<String, Vec<usize>>,
+    by_name: Called,
     /// Images by path from the folder without its ending, folded.
-    by_path_stem: HashMap<String, Vec<usize>>,
+    by_path_stem: Called,
     /// Images by file name without its ending, folded.
-    by_stem: HashMap<String, Vec<usize>>,
+    by_stem: Called,
     /// Names of folders, folded.
     folders: HashSet<String>,
-    /// Segmentation masks, which have the names of their photos.
-    masks: Masks,
 }
+
+/// Files by what they are called. Those of one name are in the order of their folders, the innermost compared first: the
+/// ones that end like a path lie side by side.
+type Called = HashMap<String, Vec<usize>>;
 
 /// A file below the folder.
 #[derive(Debug, Clone)]
@@ -51,8 +55,28 @@ pub enum Match {
     Found(Found),
     /// None; possibly with a reason for people.
     Missing(Option<String>),
-    /// Any of several, by their paths from the folder.
-    Ambiguous(Vec<String>),
+    /// Any of several.
+    Ambiguous(Several),
+}
+
+/// Files that a name could mean equally well; displayed as "a or b".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Several {
+    /// The first ones, by their paths from the folder.
+    first: Vec<String>,
+    /// How many there are besides.
+    others: usize,
+}
+
+impl Display for Several {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first.join(" or "))?;
+        match self.others {
+            0 => Ok(()),
+            1 => f.write_str(" or another one"),
+            others => write!(f, " or one of {} others", count(others)),
+        }
+    }
 }
 
 /// A file, and how its name led to it.
@@ -74,6 +98,21 @@ pub struct Found {
     pub(super) dropped: String,
     /// Other files that the name could mean, by their paths from the folder; fewer names speak for them.
     pub also: Vec<String>,
+}
+
+/// The files that end like a path, as far as one does.
+struct Nearest<'a> {
+    files: &'a [usize],
+    /// How many parts at the path's end they share, the name counted as one.
+    depth: usize,
+    lacks_ending: bool,
+}
+
+/// The files that a name could mean.
+struct Candidates {
+    files: Vec<Candidate>,
+    /// How many there are besides, which could be meant no less.
+    others: usize,
 }
 
 /// A file that a name could mean.
@@ -161,6 +200,17 @@ fn slashed(path: &Path) -> String {
     path.components().map(|part| text_of(part.as_os_str())).collect::<Vec<_>>().join("/")
 }
 
+/// The folders of a path, the innermost first.
+fn folders_of(path: &str) -> impl Iterator<Item = &str> {
+    path.rsplit('/').skip(1)
+}
+
+/// How many of the files that a name could mean are named to people.
+const NAMED_OF_SEVERAL: usize = 4;
+
+/// How many files of a name are compared with it where none lies in its folders.
+const COMPARED: usize = 64;
+
 /// How it is said that a file has another ending than its name in the table.
 pub(super) const ANOTHER_ENDING: &str = "with another ending";
 
@@ -183,7 +233,8 @@ impl Finder {
         }
         let is_image = |path: &&Path| ends_as_image(&text_of(path.file_name().unwrap_or_default()));
         let images = finder.files.iter().map(|file| file.path.as_path()).filter(is_image);
-        finder.masks = Masks::find(root, images);
+        let masks = Masks::find(root, images);
+        finder.order(&masks);
         finder
     }
 
@@ -198,6 +249,7 @@ impl Finder {
             let relative = slashed(relative);
             finder.add(relative, path);
         }
+        finder.order(&Masks::default());
         finder
     }
 
@@ -205,12 +257,11 @@ impl Finder {
         Self {
             root: root.to_owned(),
             files: Vec::new(),
-            by_path: HashMap::new(),
-            by_name: HashMap::new(),
-            by_path_stem: HashMap::new(),
-            by_stem: HashMap::new(),
+            by_path: Called::new(),
+            by_name: Called::new(),
+            by_path_stem: Called::new(),
+            by_stem: Called::new(),
             folders: HashSet::new(),
-            masks: Masks::default(),
         }
     }
 
@@ -230,6 +281,21 @@ impl Finder {
         self.files.push(Known { relative, folded, path });
     }
 
+    /// Puts files of the same name into order, after the last one was added.
+    fn order(&mut self, masks: &Masks) {
+        let Self { files, by_path, by_name, by_path_stem, by_stem, .. } = self;
+        for called in [by_path, by_name, by_path_stem, by_stem] {
+            for same in called.values_mut().filter(|same| same.len() > 1) {
+                // A name that a photo and its segmentation mask have is the photo's.
+                let is_photo = |file: &usize| !masks.contains(&files[*file].path);
+                if !masks.is_empty() && same.iter().any(is_photo) {
+                    same.retain(is_photo);
+                }
+                same.sort_by(|&a, &b| folders_of(&files[a].folded).cmp(folders_of(&files[b].folded)));
+            }
+        }
+    }
+
     /// Whether a path ends in the name of a folder below the root.
     pub(super) fn has_folder(&self, path: &str) -> bool {
         let last = path.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
@@ -247,8 +313,8 @@ impl Finder {
         let mut hit = HashSet::new();
         for text in names.filter(|text| !text.is_empty()) {
             let name = self.name(text, suffix);
-            if let Some(candidate) = self.candidates(&name, suffix).first() {
-                hit.insert(self.files[candidate.file].path.clone());
+            if let Some(Nearest { files: &[file, ..], .. }) = self.nearest(&name, suffix) {
+                hit.insert(self.files[file].path.clone());
             } else if let Some(found) = self.as_given(&name, text, suffix, &[]) {
                 hit.insert(found.path);
             }
@@ -262,27 +328,45 @@ impl Finder {
         let name = Name::of(text);
         let others = [web_path(text), uploaded_name(text).map(str::to_owned)];
         if others.iter().all(Option::is_none)
-            || !self.candidates(&name, suffix).is_empty()
+            || self.nearest(&name, suffix).is_some()
             || self.as_given(&name, text, suffix, &[]).is_some()
         {
             return name;
         }
         let others = others.iter().flatten().map(|other| Name::of(other));
-        others.into_iter().find(|other| !self.candidates(other, suffix).is_empty()).unwrap_or(name)
+        others.into_iter().find(|other| self.nearest(other, suffix).is_some()).unwrap_or(name)
     }
 
     /// What each of these names means. What they lack to be file names is `suffix`, or found out; `beside`
     /// are folders besides the root that a path may begin at.
     pub fn resolve(&self, names: &[&str], suffix: Option<&str>, beside: &[PathBuf]) -> Vec<Match> {
+        // A name that comes again means the same file.
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut different: Vec<&str> = Vec::new();
+        let mut rows: Vec<usize> = Vec::with_capacity(names.len());
+        for name in names {
+            rows.push(*places.entry(name).or_insert(different.len()));
+            if places.len() > different.len() {
+                different.push(name);
+            }
+        }
+        let matches = self.resolve_different(&different, suffix, beside);
+        if different.len() == names.len() {
+            return matches;
+        }
+        rows.into_iter().map(|place| matches[place].clone()).collect()
+    }
+
+    /// What each of these names means, of which none comes twice.
+    fn resolve_different(&self, names: &[&str], suffix: Option<&str>, beside: &[PathBuf]) -> Vec<Match> {
         let parsed: Vec<Name> = names.iter().map(|name| self.name(name, suffix)).collect();
-        let candidates: Vec<Vec<Candidate>> =
-            parsed.iter().map(|name| self.candidates(name, suffix)).collect();
+        let candidates: Vec<Candidates> = parsed.iter().map(|name| self.candidates(name, suffix)).collect();
         // Where a name could mean several files, what the names have in common that could mean only one decides, if
         // these are many: a missing photo leaves but its mask to mean, and says nothing about the others.
         let mut votes: HashMap<(&str, &str), usize> = HashMap::new();
         let mut unclear = 0;
         for (name, candidates) in parsed.iter().zip(&candidates) {
-            let mut whole = candidates.iter().filter(|candidate| candidate.depth == name.parts.len());
+            let mut whole = candidates.files.iter().filter(|candidate| candidate.depth == name.parts.len());
             match (whole.next(), whole.next()) {
                 (Some(only), None) => *votes.entry((&only.folder, &only.ending)).or_default() += 1,
                 (Some(_), Some(_)) => unclear += 1,
@@ -382,7 +466,7 @@ impl Finder {
         name: &Name,
         text: &str,
         suffix: Option<&str>,
-        candidates: &[Candidate],
+        candidates: &Candidates,
         votes: &HashMap<(&str, &str), usize>,
         beside: &[PathBuf],
     ) -> Match {
@@ -394,6 +478,7 @@ impl Finder {
         {
             return Match::Found(found);
         }
+        let Candidates { files: candidates, others } = candidates;
         let whole: Vec<&Candidate> =
             candidates.iter().filter(|candidate| candidate.depth == name.parts.len()).collect();
         if !whole.is_empty() {
@@ -415,7 +500,7 @@ impl Finder {
             let least = best.iter().map(|candidate| rank(candidate)).min();
             let best: Vec<&Candidate> =
                 best.into_iter().filter(|candidate| Some(rank(candidate)) == least).collect();
-            return match self.one_of(name, best) {
+            return match self.one_of(name, best, 0) {
                 Match::Found(mut found) => {
                     // Another spelling, or a file deeper than a path that is written in full, is no other file.
                     let exact = found.folder.is_empty() && found.ending.is_empty();
@@ -431,30 +516,31 @@ impl Finder {
         if let Some(found) = self.as_given(name, text, suffix, beside) {
             return Match::Found(found);
         }
-        let deepest = candidates.iter().map(|candidate| candidate.depth).max().unwrap_or(0);
-        let best: Vec<&Candidate> =
-            candidates.iter().filter(|candidate| candidate.depth == deepest).collect();
-        let Some(first) = best.first() else { return Match::Missing(self.hint(name)) };
-        let before = &name.parts[name.parts.len() - deepest - 1];
+        let Some(first) = candidates.first() else { return Match::Missing(self.hint(name)) };
+        let before = &name.parts[name.parts.len() - first.depth - 1];
         if self.folders.contains(&fold(before)) {
             let there = &self.files[first.file].relative;
             return Match::Missing(Some(format!(
                 "its folder {before} is there without it; there is {there}"
             )));
         }
-        self.one_of(name, best)
+        self.one_of(name, candidates.iter().collect(), *others)
     }
 
-    /// The one candidate, or the one that is spelled best.
-    fn one_of(&self, name: &Name, candidates: Vec<&Candidate>) -> Match {
+    /// The one candidate, or the one that is spelled best; `others` could be meant besides.
+    fn one_of(&self, name: &Name, candidates: Vec<&Candidate>, others: usize) -> Match {
         let best = candidates.iter().map(|candidate| candidate.spelling).min();
         let best: Vec<&Candidate> =
             candidates.into_iter().filter(|candidate| Some(candidate.spelling) == best).collect();
         match &best[..] {
-            [candidate] => Match::Found(self.found(name, candidate)),
-            several => Match::Ambiguous(
-                several.iter().map(|candidate| self.files[candidate.file].relative.clone()).collect(),
-            ),
+            [candidate] if others == 0 => Match::Found(self.found(name, candidate)),
+            several => {
+                let first = several.iter().take(NAMED_OF_SEVERAL);
+                let first: Vec<String> =
+                    first.map(|candidate| self.files[candidate.file].relative.clone()).collect();
+                let others = others + several.len() - first.len();
+                Match::Ambiguous(Several { first, others })
+            }
         }
     }
 
@@ -479,38 +565,49 @@ impl Finder {
 
     /// The files that a path may mean: those that are called so from the folder, or those that have most of
     /// its end.
-    fn candidates(&self, name: &Name, suffix: Option<&str>) -> Vec<Candidate> {
-        let Some(last) = name.parts.last() else { return Vec::new() };
+    fn candidates(&self, name: &Name, suffix: Option<&str>) -> Candidates {
+        let Some(Nearest { files, depth, lacks_ending }) = self.nearest(name, suffix) else {
+            return Candidates { files: Vec::new(), others: 0 };
+        };
+        // Where folders are not as the name says, it may be that of a file in each folder.
+        let compared = if depth < name.parts.len() { files.len().min(COMPARED) } else { files.len() };
+        let others = files.len() - compared;
+        let mut files = files[..compared].to_vec();
+        files.sort_unstable();
+        let last = name.parts.last().map_or("", |last| last);
         let last = format!("{last}{}", suffix.unwrap_or_default());
-        let whole = fold(&(name.parts.join("/") + suffix.unwrap_or_default()));
-        let one_part = name.parts.len() == 1;
-        let folded = whole.rsplit('/').next().unwrap_or_default();
-        let of = |map: &'_ HashMap<String, Vec<usize>>, key: &str| map.get(key).cloned().unwrap_or_default();
-        let ways: [(bool, &dyn Fn() -> Vec<usize>); 4] = [
-            (false, &|| if one_part { Vec::new() } else { of(&self.by_path, &whole) }),
-            (true, &|| if one_part { Vec::new() } else { of(&self.by_path_stem, &whole) }),
-            (false, &|| of(&self.by_name, folded)),
-            (true, &|| of(&self.by_stem, folded)),
-        ];
-        let allowed = ways.into_iter().filter(|(lacks_ending, _)| !lacks_ending || suffix.is_none());
-        let found = allowed.map(|(lacks, files)| (lacks, files())).find(|(_, files)| !files.is_empty());
-        let Some((lacks_ending, mut files)) = found else { return Vec::new() };
-        // A name that a photo and its mask have is the photo's.
-        let is_photo = |file: &usize| !self.masks.contains(&self.files[*file].path);
-        if !self.masks.is_empty() && files.len() > 1 && files.iter().any(is_photo) {
-            files.retain(is_photo);
-        }
-        // Of many files of one name only those that share most folders are of interest.
-        let depths: Vec<usize> = files.iter().map(|&file| self.depth(&whole, file)).collect();
-        let deepest = depths.iter().copied().max().unwrap_or(0);
-        let deep = files.into_iter().zip(depths).filter(|(_, depth)| *depth == deepest);
-        deep.map(|(file, depth)| self.candidate(name, &last, file, depth, lacks_ending, suffix)).collect()
+        let files =
+            files.into_iter().map(|file| self.candidate(name, &last, file, depth, lacks_ending, suffix));
+        Candidates { files: files.collect(), others }
     }
 
-    /// How many parts at the end of a folded path a file has, its name counted as one.
-    fn depth(&self, whole: &str, file: usize) -> usize {
-        let folders = whole.rsplit('/').skip(1).zip(self.files[file].folded.rsplit('/').skip(1));
-        1 + folders.take_while(|(given, there)| given == there).count()
+    /// The files of a name that share most folders with it.
+    fn nearest(&self, name: &Name, suffix: Option<&str>) -> Option<Nearest<'_>> {
+        name.parts.last()?;
+        let whole = fold(&(name.parts.join("/") + suffix.unwrap_or_default()));
+        let one_part = name.parts.len() == 1;
+        let last = whole.rsplit('/').next().unwrap_or_default();
+        let ways = [
+            (&self.by_path, &whole[..], false, !one_part),
+            (&self.by_path_stem, &whole, true, !one_part && suffix.is_none()),
+            (&self.by_name, last, false, true),
+            (&self.by_stem, last, true, suffix.is_none()),
+        ];
+        let mut ways = ways.into_iter().filter(|(.., allowed)| *allowed);
+        let (same, lacks_ending) =
+            ways.find_map(|(called, key, lacks_ending, _)| Some((called.get(key)?, lacks_ending)))?;
+        // In this order those that share most stand where the path itself would.
+        let there = |file: &usize| folders_of(&self.files[*file].folded);
+        let given = || folders_of(&whole);
+        let place = same.partition_point(|file| there(file).lt(given()));
+        let beside = [place.checked_sub(1), Some(place)].into_iter().flatten();
+        let shared = beside
+            .filter_map(|place| same.get(place))
+            .map(|file| there(file).zip(given()).take_while(|(there, given)| there == given).count())
+            .max()?;
+        let first = same[..place].partition_point(|file| there(file).take(shared).lt(given().take(shared)));
+        let number = same[first..].partition_point(|file| there(file).take(shared).le(given().take(shared)));
+        Some(Nearest { files: &same[first..first + number], depth: 1 + shared, lacks_ending })
     }
 
     fn candidate(
@@ -596,7 +693,7 @@ impl Finder {
     /// What a name that means no file may have been.
     fn hint(&self, name: &Name) -> Option<String> {
         let last = fold(name.parts.last()?);
-        let there = |files: &Vec<usize>| files.first().map(|&file| self.files[file].relative.clone());
+        let there = |files: &Vec<usize>| files.iter().min().map(|&file| self.files[file].relative.clone());
         if let Some((stem, _)) = last.rsplit_once('.')
             && let Some(file) = self.by_stem.get(stem).and_then(there)
         {

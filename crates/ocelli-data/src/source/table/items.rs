@@ -7,6 +7,7 @@ use super::rows::{Entry, Labels, Notes, Tally};
 use super::sides::FolderSides;
 use super::{ImpliedSplit, Labelled, SplitBy, Table, UnusedGroups, labels};
 use crate::names::stem_of;
+use crate::source::folder::some_names;
 use crate::source::masks::Masks;
 use crate::source::role::{self, Role};
 use crate::source::{UNUSED, listing};
@@ -120,12 +121,11 @@ impl Table<'_> {
         )];
         if !folders.beside.is_empty() {
             let files: usize = folders.beside.iter().map(|(_, files)| files).sum();
-            let named =
-                folders.beside.iter().take(3).map(|(name, files)| format!("{name} ({})", count(*files)));
+            let named = folders.beside.iter().map(|(name, files)| format!("{name} ({})", count(*files)));
             notices.push(format!(
                 "warning: {} images of {table} lie beside these folders, and are left out: {}",
                 count(files),
-                named.collect::<Vec<_>>().join(", ")
+                some_names(named)
             ));
         }
         notices

@@ -60,7 +60,7 @@ use serde::{Deserialize, Serialize};
 
 pub use discover::{Tables, is_table, says_the_classes};
 pub(crate) use discover::{names_labels, unread};
-pub use files::{Finder, Found, Match};
+pub use files::{Finder, Found, Match, Several};
 pub(crate) use parts::are_surely_parts;
 pub use sheet::{Row, Sheet};
 pub(crate) use side_labels::{SideLabels, side_labels, unknown_side_labels};
@@ -632,8 +632,8 @@ fn nothing_found(
 /// How it is said that a name is that of several files.
 const COULD_BE: &str = "which could be";
 
-fn ambiguous(sheet: &Sheet, row: &Row, file: usize, several: &[String]) -> DataError {
-    let detail = format!("names {}, {COULD_BE} {}", shortened(row.cell(file)), several.join(" or "));
+fn ambiguous(sheet: &Sheet, row: &Row, file: usize, several: &Several) -> DataError {
+    let detail = format!("names {}, {COULD_BE} {several}", shortened(row.cell(file)));
     let advice = "give the folder of the images, the suffix that names lack (`suffix`), or names in full";
     table_error(&sheet.path, Some(row.line), detail, advice)
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::sheet::{Row, shortened};
+use crate::source::folder::some_names;
 use crate::source::role::{self, Role};
 use crate::text::count;
 
@@ -131,7 +132,6 @@ impl FolderSides {
 
     /// `train (3), valid (2)`
     pub(super) fn named(&self) -> String {
-        let named = self.folders.iter().map(|(name, _, files)| format!("{name} ({})", count(*files)));
-        named.collect::<Vec<_>>().join(", ")
+        some_names(self.folders.iter().map(|(name, _, files)| format!("{name} ({})", count(*files))))
     }
 }

@@ -204,7 +204,7 @@ impl<'a> Sample<'a> {
                     let why = why.map_or_else(String::new, |why| format!(" ({why})"));
                     format!("row {line}: there is no photo for the id {text} in {}{why}", test.display())
                 }
-                Match::Ambiguous(several) => format!("row {line}: {text} could be {}", several.join(" or ")),
+                Match::Ambiguous(several) => format!("row {line}: {text} could be {several}"),
             };
             let advice =
                 "give the folder of the competition's test photos, and the sample that belongs to it";
