@@ -31,10 +31,9 @@ impl<E: StdError + 'static> From<E> for Failure {
             Some(error) => ocelli::io_reason(error),
             None => error.to_string(),
         };
-        let flag = error.downcast_ref::<ocelli::Error>().and_then(ocelli::Error::setting_name).and_then(flag);
-        let flag = flag.map_or_else(String::new, |flag| format!("{flag}: "));
+        let setting = error.downcast_ref::<ocelli::Error>().and_then(ocelli::Error::setting_name);
         let advice = advice(error).map_or_else(String::new, |advice| format!("\n       {advice}"));
-        Self::Error(format!("{flag}{}{advice}", message(text)))
+        Self::Error(format!("{}{advice}", message(by_flag(text, setting))))
     }
 }
 
@@ -88,6 +87,17 @@ fn flag(setting: &str) -> Option<String> {
     match SETTINGS.iter().find(|(name, _)| *name == setting) {
         Some((_, flag)) => flag.map(str::to_owned),
         None => Some(namesake(setting)),
+    }
+}
+
+/// The text of an error, by the flag of the setting that is refused, if there is one.
+fn by_flag(text: String, setting: Option<&str>) -> String {
+    let Some((setting, flag)) = setting.and_then(|setting| Some((setting, flag(setting)?))) else {
+        return text;
+    };
+    match text.strip_prefix(&format!("{setting} is ")) {
+        Some(rest) if flag == namesake(setting) => format!("{flag} is {rest}"),
+        _ => format!("{flag}: {text}"),
     }
 }
 
@@ -169,6 +179,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`id_column`", "--id-column"),
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
+    ("`micro_batch`", "--micro-batch"),
     ("`min_probability`", "--min-probability"),
     ("`label_separator`", "--label-separator"),
     ("`split_column`", "--split-column"),
@@ -290,6 +301,14 @@ mod tests {
     #[test]
     fn settings_become_flags() {
         assert_eq!(in_flags("raise `max_pixels` to read it"), "raise --max-pixels to read it");
+        let refused = |setting, text: &str| by_flag(text.to_owned(), setting);
+        assert_eq!(
+            refused(Some("batch_size"), "batch_size is 0; it must be 1"),
+            "--batch-size is 0; it must be 1"
+        );
+        assert_eq!(refused(Some("augmentation"), "augmentation is odd"), "--augment: augmentation is odd");
+        assert_eq!(refused(Some("batch_size"), "8 is too many"), "--batch-size: 8 is too many");
+        assert_eq!(refused(None, "batch_size is 0"), "batch_size is 0");
         assert_eq!(
             in_flags("let images have several labels (`task` multi-label)"),
             "let images have several labels (--task multi-label)"

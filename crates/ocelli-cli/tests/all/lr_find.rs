@@ -82,7 +82,7 @@ fn settings_that_make_no_sense_are_refused() {
     let place = Place::with_photos(12);
     for (wrong, said) in [
         (["--steps", "3"], "from 20 to 100,000"),
-        (["--end-lr", "1e-9"], "--end-lr: "),
+        (["--end-lr", "1e-9"], "--end-lr is 0.000000001; it must be above"),
         (["--group-lrs", "1e-3,1e-2"], "three"),
     ] {
         let answer = place.refusal(&[&["lr-find", "photos", "--size", "32"], &wrong[..]].concat());
