@@ -172,11 +172,12 @@ fn what_is_held_out_can_be_said() {
 #[test]
 fn augmentation_and_balance_change_training_and_repeat() {
     let place = Place::with_photos(12);
-    let run = |out: &str, more: &[&str]| {
-        let usual = small(&["--head-epochs", "0", "--unfrozen-epochs", "2"]);
+    let run_epochs = |epochs: &str, out: &str, more: &[&str]| {
+        let usual = small(&["--head-epochs", "0", "--unfrozen-epochs", epochs]);
         place.run(&[&usual[..], &["--batch-size", "16", "--out", out], more].concat());
         rows(&place.read(&format!("{out}/history.csv")))
     };
+    let run = |out: &str, more: &[&str]| run_epochs("1", out, more);
     let plain = run("plain", &[]);
     let augmented = run("augmented", &["--augment", "side-on"]);
     assert_ne!(plain, augmented);
@@ -185,11 +186,11 @@ fn augmentation_and_balance_change_training_and_repeat() {
     assert!(!place.path("cache/resized").exists(), "64-pixel photos are quickly decoded");
     let large = image(1200, 900);
     fs::write(place.path("photos/flags/large.png"), large).unwrap();
-    let resized = run("large", &["--augment", "side-on", "--valid", "none"]);
+    let resized = run_epochs("2", "large", &["--augment", "side-on", "--valid", "none"]);
     assert!(place.path("cache/resized").is_dir(), "a large photo is kept at the size that is needed");
     // Resized copies that are gone are made again.
     fs::remove_dir_all(place.path("cache/resized")).unwrap();
-    assert_eq!(resized, run("large-again", &["--augment", "side-on", "--valid", "none"]));
+    assert_eq!(resized, run_epochs("2", "large-again", &["--augment", "side-on", "--valid", "none"]));
     fs::remove_file(place.path("photos/flags/large.png")).unwrap();
     for photo in &snapshot(&place.path("photos/flags"))[4..] {
         fs::remove_file(&photo.0).unwrap();
