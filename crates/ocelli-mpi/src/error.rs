@@ -21,6 +21,15 @@ pub enum Error {
         /// The files that were tried.
         tried: String,
     },
+    /// A program that cannot load libraries.
+    #[error(
+        "started by {launcher}, but this program is linked statically (musl) and cannot load an MPI library: use the one for \
+         glibc (x86_64-unknown-linux-gnu), or join the processes over TCP"
+    )]
+    Static {
+        /// What started the process.
+        launcher: String,
+    },
     /// A file was named that cannot be loaded.
     #[error("{LIBRARY_VARIABLE} is {path}, which cannot be loaded: {reason}")]
     NotLoaded {

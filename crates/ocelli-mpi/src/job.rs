@@ -36,6 +36,10 @@ impl Mpi {
     /// Where no library is found, or one that does not belong to the launcher.
     pub fn join() -> Result<Self> {
         let launcher = Launcher::detect();
+        if cfg!(all(target_env = "musl", target_feature = "crt-static")) {
+            let launcher = launcher.map_or_else(|| "hand".to_owned(), |launcher| launcher.to_string());
+            return Err(Error::Static { launcher });
+        }
         let name = launcher.as_ref().map_or("hand, without a launcher", |launcher| launcher.name);
         let unknown = Launcher { name, family: None, rank: None, size: None, local_size: None };
         let launcher = launcher.unwrap_or(unknown);
