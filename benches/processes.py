@@ -10,7 +10,7 @@ benches/processes.py network OCELLI PHOTOS          two processes in network nam
                                                     the plan; as root. Where the kernel has no netem, the latency is that
                                                     of a relay between them
 
---arch, --size, --batch, --micro-batch, --rounds, --epochs and --weights ARCH=FILE, where weights cannot be downloaded, come last. Each prints a line per round, then medians. Processes exchange over TCP.
+--arch, --size, --batch, --micro-batch, --exchange-precision, --rounds, --epochs and --weights ARCH=FILE, where weights cannot be downloaded, come last. Each prints a line per round, then medians. Processes exchange over TCP.
 """
 import argparse, json, os, pathlib, queue, shutil, socket, statistics, subprocess, sys, tempfile, threading, time
 
@@ -21,7 +21,8 @@ def settings(options, arch):
     # No LR finder, whose length depends on what it finds.
     weights = [part for given in options.weights if given.startswith(f"{arch}=") for part in ("--weights", given.split("=", 1)[1])]
     return [options.photos, *weights, "--recipe", f"fine-tune-{options.epochs}", "--arch", arch, "--size", str(options.size),
-            "--batch-size", str(options.batch), "--micro-batch", str(options.micro_batch), "--augment", "none"]
+            "--batch-size", str(options.batch), "--micro-batch", str(options.micro_batch), "--augment", "none",
+            "--exchange-precision", options.exchange_precision]
 
 
 def free_port():
@@ -255,6 +256,7 @@ def main():
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--exchange-precision", default="f32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--weights", nargs="*", default=[])

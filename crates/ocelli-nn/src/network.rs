@@ -47,6 +47,15 @@ pub struct StageOutput {
 }
 
 impl StageOutput {
+    /// The same values as new inputs, whose gradients do not reach what they were computed from.
+    pub fn detached(&self) -> Self {
+        let new = |values: Tensor<2>| values.inner().autodiff().require_grad();
+        Self {
+            maps: self.maps.clone().inner().autodiff().require_grad(),
+            depths: self.depths.iter().cloned().map(new).collect(),
+        }
+    }
+
     /// That of some of the images.
     pub fn narrow(&self, images: &Range<usize>) -> Self {
         Self {
@@ -270,6 +279,17 @@ impl<B: Backbone> Network<B> {
         self.head.classify(self.forward_features_from(from, input, pass), pass)
     }
 
+    /// Runs the stages `from..to` in the given pass, and pools the [depths](Self::depths) among them.
+    pub fn forward_stages(
+        &self,
+        input: impl Into<StageOutput>,
+        from: usize,
+        to: usize,
+        pass: &Pass,
+    ) -> StageOutput {
+        self.run(input.into(), from..to, pass)
+    }
+
     /// The pooled features that the head takes, likewise.
     ///
     /// # Panics
@@ -376,6 +396,23 @@ impl<B: Backbone> Network<B> {
             }
         }
         let mut count = Count(self, [0; GROUPS]);
+        self.visit(&mut count);
+        count.1
+    }
+
+    /// The number of trainable parameters of each stage of the backbone, running statistics not counted.
+    pub fn stage_parameters(&self) -> Vec<usize> {
+        struct Count<'a, B: Backbone>(&'a Network<B>, Vec<usize>);
+        impl<B: Backbone> ModuleVisitor for Count<'_, B> {
+            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+                let role = self.0.role(parameter.id, D);
+                if role.group + 1 < GROUPS && role.kind != ParamKind::RunningStat {
+                    let stage = self.0.backbone.stage_of(self.0.name(parameter.id));
+                    self.1[stage] += parameter.val().shape().num_elements();
+                }
+            }
+        }
+        let mut count = Count(self, vec![0; self.backbone.stages()]);
         self.visit(&mut count);
         count.1
     }

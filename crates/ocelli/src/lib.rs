@@ -55,7 +55,7 @@
 //! | which photos a run began with, and decisions about labels | `data/recorded.rs`, `data/decisions.rs` |
 //! | the training loop | `train/fit.rs`, and one step in `train/step.rs` |
 //! | the training state, and where batches come from | `train/state.rs`, `train/input.rs` |
-//! | training in pieces of a batch, which processes share | `train/micro_batches.rs` |
+//! | training in pieces of a batch, which processes share | `train/micro_batches.rs`, `train/exchange.rs` |
 //! | photos of which each process has a part | `processes/gather.rs` |
 //! | losses | `train/loss.rs`, `train/custom_loss.rs` |
 //! | optimizers | `train/optimizer.rs` |

@@ -94,6 +94,7 @@ const OTHERS: &[&str] = &[
     "--data",
     "--decisions",
     "--device",
+    "--exchange-precision",
     "--format",
     "--framing",
     "--group-column",

@@ -313,6 +313,16 @@ fn how_weights_move_can_be_said_and_is_kept_in_the_settings() {
         run(quick(&[&more[..], &[flag, "--out", &out]].concat()));
         assert_ne!(history(&out), history("plain"), "{flag}");
     }
+    // In f32, where it is seen that something is rounded otherwise.
+    let far = ["--unfrozen-epochs", "1", "--lr", "0.1", "--precision", "f32"];
+    run(quick(&[&far[..], &["--out", "whole"]].concat()));
+    run(quick(&[&far[..], &["--micro-batch=2", "--out", "exact"]].concat()));
+    assert_ne!(history("exact"), history("whole"));
+    run(quick(&[&far[..], &["--micro-batch=2", "--exchange-precision=bf16", "--out", "rounded"]].concat()));
+    assert_ne!(history("rounded"), history("exact"));
+    let alone = [&more[..], &["--exchange-precision=bf16", "--out", "none"]].concat();
+    let refused = place.refusal(&quick(&alone).iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(refused.contains("--exchange-precision") && refused.contains("--micro-batch"), "{refused}");
     for (wrong, said) in [
         ("--label-smoothing=2", "from 0 to below 1"),
         ("--focal-gamma=0.5", "from 1 to 10, or 0"),

@@ -8,6 +8,7 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod bytes;
 mod concat;
 mod conv;
 mod folded_conv;
@@ -27,6 +28,7 @@ pub(crate) mod trace;
 pub use activation::{hard_sigmoid, hard_swish, relu, sigmoid};
 pub use attention::attention;
 pub use batch_norm::{AffineNorm, batch_norm, batch_statistics};
+pub use bytes::{read_bytes, rounded, write_bytes};
 pub use concat::{concat, concat_features};
 pub use conv::{ConvOptions, Padding, conv2d, conv2d_with_bias, conv2d_with_statistics};
 pub use folded_conv::{ConvTensors, FoldedConv, FoldedNorm};

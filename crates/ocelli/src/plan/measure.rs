@@ -162,14 +162,21 @@ pub(super) fn width<B: Backbone>(learner: &Learner<B>) -> usize {
     network.feature_widths(network.depths(), learner.data().size()).iter().sum()
 }
 
-/// What the parts of a step take that trains what this freezing leaves, and the bytes of its gradients. Loading is not
-/// among them.
+/// The gradients of the backbone's trained parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Gradients {
+    pub(super) bytes: f64,
+    /// The part of them that is the late layers'.
+    pub(super) late: f64,
+}
+
+/// What the parts of a step take that trains what this freezing leaves, and its gradients. Loading is not among them.
 pub(super) fn steps<B: Backbone>(
     learner: &Learner<B>,
     freezing: Freezing,
     images: usize,
     micro_batch: usize,
-) -> Result<(StepRates, f64)> {
+) -> Result<(StepRates, Gradients)> {
     let mut state = learner.state.fork();
     state.set_freezing(freezing);
     let size = learner.data().size();
@@ -202,6 +209,7 @@ pub(super) fn steps<B: Backbone>(
         load: 0.0,
         frozen,
         piece,
+        early: handled.early,
         head,
         optimizer,
         pack: handled.pack,
@@ -209,7 +217,7 @@ pub(super) fn steps<B: Backbone>(
         add: handled.add,
         handling: 0.0,
     };
-    Ok((rates, handled.bytes))
+    Ok((rates, Gradients { bytes: handled.bytes, late: handled.late }))
 }
 
 /// Seconds of one iteration of a logistic regression on one row of this many features.

@@ -342,7 +342,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn steps(&mut self, name: &str, steps: f64, batch: usize, gradients: f64, rates: StepRates) {
+    fn steps(
+        &mut self,
+        name: &str,
+        steps: f64,
+        batch: usize,
+        gradients: measure::Gradients,
+        rates: StepRates,
+    ) {
         let (name, micro_batch, row) = (name.to_owned(), self.micro_batch, self.row());
         let loads_all = self.settings.train.mix.is_some();
         self.work.push(Work::Steps(Steps {
@@ -352,7 +359,8 @@ impl Reader<'_> {
             micro_batch,
             loads_all,
             row,
-            gradients,
+            gradients: gradients.bytes,
+            late: gradients.late,
             rates,
         }));
     }

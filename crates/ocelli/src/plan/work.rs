@@ -59,6 +59,8 @@ pub struct Steps {
     pub row: f64,
     /// Bytes of the gradients of the backbone's trained parameters; each process has the head's.
     pub gradients: f64,
+    /// The part of these that travels while those of the early layers are computed, 0 to 1.
+    pub late: f64,
     /// What its parts take in a process.
     pub rates: StepRates,
 }
@@ -72,6 +74,8 @@ pub struct StepRates {
     pub frozen: f64,
     /// A piece, forward and backward.
     pub piece: f64,
+    /// The part of this that the early layers' gradients take.
+    pub early: f64,
     /// The head, forward and backward, for the whole batch.
     pub head: f64,
     /// The optimizer's step.
@@ -154,7 +158,8 @@ impl Pass {
 
 impl Steps {
     fn seconds(&self, processes: usize, link: &Link) -> Seconds {
-        let StepRates { load, frozen, piece, head, optimizer, pack, unpack, add, handling } = self.rates;
+        let StepRates { load, frozen, piece, early, head, optimizer, pack, unpack, add, handling } =
+            self.rates;
         let pieces = self.batch.div_ceil(self.micro_batch.max(1));
         // The first process has as many pieces as any.
         let own = pieces.div_ceil(processes);
@@ -174,15 +179,22 @@ impl Steps {
         };
         *if self.loads_all { &mut step.same } else { &mut step.shared } += loading;
         if processes > 1 {
-            // Gradients, and new weights, become bytes and numbers again; the rest of the tree is added up, by shards.
-            let turned = (most + share) * pack + (all * share + 1.0) * unpack + (all - 1.0) * share * add;
+            // Gradients of others' shards, and new weights, become bytes and numbers again; the rest of the tree is added up,
+            // by shards.
+            let others = 1.0 - share;
+            let turned = (most * others + share) * pack
+                + ((all - most) * share + others) * unpack
+                + (all - 1.0) * share * add;
             // Whether all photos could be read, and the norm of the gradients.
             let travelling = 2.0 * link.all_gather(processes, 1.0, handling)
                 + link.all_gather(processes, images * self.row, handling)
-                + link.all_to_all(processes, most * self.gradients, handling)
+                + link.all_to_all(processes, most * (1.0 - self.late) * self.gradients, handling)
                 + link.all_gather(processes, self.gradients * share, handling);
             // Photos are loaded while bytes travel.
             step.exchange = turned + (travelling - loaded * load).max(0.0);
+            // Gradients of late layers travel while those of the early ones are computed.
+            let late = link.all_to_all(processes, most * self.late * self.gradients, handling);
+            step.exchange += (late - own as f64 * early).max(0.0);
         }
         self.of_all(step)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
-use ocelli_nn::op::sum_of_squares;
-use ocelli_nn::{Backbone, Network, TensorFile};
+use ocelli_nn::op::{rounded, sum_of_squares};
+use ocelli_nn::{Backbone, Network, Precision, TensorFile};
 
 use crate::error::Result;
 
@@ -78,6 +78,15 @@ impl ParameterGradients {
     pub(crate) fn scale(&mut self, factor: f64) {
         for gradient in self.0.values_mut() {
             *gradient = gradient.clone().mul_scalar(factor);
+        }
+    }
+
+    /// Rounds all to numbers of that precision.
+    pub(crate) fn round(&mut self, precision: Precision) {
+        if precision != Precision::F32 {
+            for gradient in self.0.values_mut() {
+                *gradient = rounded(gradient.clone(), precision);
+            }
         }
     }
 

@@ -5,24 +5,24 @@
 //! all of it, in every process. The gradients of the pieces are the leaves of one fixed tree of sums. Each
 //! process adds up the nodes that lie in its pieces. Of the rest of the tree each adds up a shard of the
 //! parameters, for which all send it their nodes' values, and updates these (`shards.rs`): about two sums of all
-//! parameters each, however many processes there are.
+//! parameters each, however many processes there are. In bf16 every node of the tree is rounded, whoever adds it up.
 
-use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Instant;
 
-use burn::module::ParamId;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use ocelli_data::{Draws, Purpose};
 use ocelli_distributed::tree;
-use ocelli_nn::{Backbone, Network, Pass, StageOutput, Statistics};
+use ocelli_nn::op::{read_bytes, rounded};
+use ocelli_nn::{Backbone, Network, Pass, Precision, StageOutput, Statistics};
 
 use crate::error::{Error, Result};
 use crate::processes::ProcessGroup;
+use crate::train::exchange::{Nodes, exchanged};
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
-use crate::train::shards::{Shards, message, read_message, to_bytes, to_floats};
+use crate::train::shards::{message, read_message};
 use crate::train::state::TrainState;
 use crate::train::step::{Backward, StepError, finite};
 
@@ -48,13 +48,13 @@ pub(crate) fn backward<B: Backbone>(
     inputs: &Inputs,
     asked: bool,
 ) -> std::result::Result<Backward, StepError> {
-    let (of_head, of_backbone) = passes(state, batch, size, options, inputs, asked)?;
+    let (of_head, of_backbone, _) = passes(state, batch, size, options, inputs, asked)?;
     let mut gradients = of_head.gradients;
     gradients.add(of_backbone);
     Ok(Backward { gradients, ..of_head })
 }
 
-/// What [`backward`] gives with the gradients of the head, and those of the backbone.
+/// What [`backward`] gives with the gradients of the head, those of the backbone, and the seconds that the early layers took.
 fn passes<B: Backbone>(
     state: &TrainState<B>,
     batch: Piecewise,
@@ -62,12 +62,14 @@ fn passes<B: Backbone>(
     options: &TrainOptions,
     inputs: &Inputs,
     asked: bool,
-) -> std::result::Result<(Backward, ParameterGradients), StepError> {
+) -> std::result::Result<(Backward, ParameterGradients, f64), StepError> {
     let began = Instant::now();
     let Piecewise { output, part, images, targets } = batch;
     let (network, processes) = (&state.network, &inputs.processes);
     let leaves = images.div_ceil(size);
     let own = tree::leaves_of(processes.rank(), processes.size(), leaves);
+    let mut early_seconds = 0.0;
+    let precision = options.exchange_precision;
     let key = Draws::new(state.seed, Purpose::Dropout, state.epochs, state.steps).bits();
     let first = state.first_trained_stage();
     let output = match part.is_empty() {
@@ -76,14 +78,16 @@ fn passes<B: Backbone>(
         false => network.infer_stages(output, first, first),
     };
     let images_of = |leaf: usize| leaf * size..images.min((leaf + 1) * size);
-    let pooled = own.clone().map(|leaf| {
+    let middle = middle_stage(network, first);
+    let pieces = own.clone().map(|leaf| {
         let piece = images_of(leaf);
         let piece = output.narrow(&(piece.start - part.start..piece.end - part.start));
-        Some(pooled(network, first, piece, key ^ (leaf as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        let key = key ^ (leaf as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Piece::new(network, first..middle, piece, key)
     });
-    let mut pooled: Vec<Option<Tensor<2>>> = pooled.collect();
+    let mut pieces: Vec<Piece> = pieces.collect();
     let (features, any_asked) =
-        gathered(processes, pooled.iter().flatten(), asked).map_err(StepError::Loss)?;
+        gathered(processes, pieces.iter().map(|piece| &piece.pooled), asked).map_err(StepError::Loss)?;
     let width = features.len() / images;
     let features = TensorData::new(features, [images, width]);
     let features = Tensor::<2>::from_data(features, &network.device().autodiff()).require_grad();
@@ -97,41 +101,128 @@ fn passes<B: Backbone>(
     let mut gradients = loss.backward();
     let upstream = features.grad_remove(&mut gradients).expect("the head depends on its input");
     let of_head = ParameterGradients::take(network, gradients);
-    let mut leaf = |node: &Range<usize>| {
-        let pooled = (node.len() == 1).then(|| pooled[node.start - own.start].take())??;
-        let piece = images_of(node.start);
-        let upstream = upstream.clone().narrow(0, piece.start, piece.len());
-        // Its gradients are those that the head's would have if it were one graph.
-        let product = (pooled * upstream.autodiff()).sum();
-        Some(ParameterGradients::take(network, product.backward()))
+    let nodes_of = |leaf: &mut dyn FnMut(usize) -> ParameterGradients| -> Nodes {
+        let mut known = |node: &Range<usize>| {
+            let mut gradients = (node.len() == 1).then(|| leaf(node.start))?;
+            gradients.round(precision);
+            Some(gradients)
+        };
+        let mut add = |mut first: ParameterGradients, second: ParameterGradients| {
+            first.add(second);
+            first.round(precision);
+            first
+        };
+        let mut sum = |node: Range<usize>| {
+            let gradients = tree::sum(node.clone(), &mut known, &mut add).expect("own pieces");
+            (node, gradients)
+        };
+        tree::nodes_within(&own, leaves).into_iter().map(&mut sum).collect()
     };
-    let nodes = tree::nodes_within(&own, leaves).into_iter().map(|node| {
-        let gradients = tree::sum(node.clone(), &mut leaf, &mut add).expect("own pieces");
-        (node, gradients)
+    // The late layers first, whose gradients travel while those of the early ones are computed.
+    let late = nodes_of(&mut |leaf| {
+        let images = images_of(leaf);
+        let upstream = upstream.clone().narrow(0, images.start, images.len());
+        pieces[leaf - own.start].late_gradients(network, upstream)
     });
-    let nodes: Vec<(Range<usize>, ParameterGradients)> = nodes.collect();
-    let (of_backbone, shards) = match processes.is_shared() {
+    let mut early = |pieces: Vec<Piece>| {
+        let began = Instant::now();
+        let mut pieces: Vec<Option<Piece>> = pieces.into_iter().map(Some).collect();
+        let nodes = nodes_of(&mut |leaf| {
+            let piece = pieces[leaf - own.start].take().expect("each is a leaf once");
+            piece.early_gradients(network)
+        });
+        early_seconds = began.elapsed().as_secs_f64();
+        nodes
+    };
+    // What is not sent and not rounded needs no shards.
+    let (of_backbone, shards) = match processes.is_shared() || precision != Precision::F32 {
         true => {
-            let (own, shards) = summed(processes, network, nodes, leaves).map_err(StepError::Loss)?;
+            let early = (first < middle).then_some(|| early(pieces));
+            let exchanged = exchanged(processes, network, leaves, precision, late, early);
+            let (own, shards) = exchanged.map_err(StepError::Loss)?;
             (own, Some(shards))
         }
-        // The whole tree.
-        false => (nodes.into_iter().next().map(|(_, gradients)| gradients).unwrap_or_default(), None),
+        false => {
+            // The whole tree.
+            let mut gradients = late.into_values().next().unwrap_or_default();
+            gradients.add(early(pieces).into_values().next().unwrap_or_default());
+            (gradients, None)
+        }
     };
     let batch_stats = pass.into_batch_stats();
-    Ok((Backward { loss: value, forward, gradients: of_head, batch_stats, shards, any_asked }, of_backbone))
+    let of_head = Backward { loss: value, forward, gradients: of_head, batch_stats, shards, any_asked };
+    Ok((of_head, of_backbone, early_seconds))
 }
 
-/// The pooled features of a piece, with autodiff, in f32.
-fn pooled<B: Backbone>(network: &Network<B>, first: usize, piece: StageOutput, key: u64) -> Tensor<2> {
-    let pass = Pass::train(Statistics::Running, key);
-    let pooled = network.forward_features_from(first, piece, &pass);
-    if pooled.dtype() == DType::F32 { pooled } else { pooled.cast(FloatDType::F32) }
+/// The stage from which on at least half of the trained backbone's parameters are.
+fn middle_stage<B: Backbone>(network: &Network<B>, first: usize) -> usize {
+    let parameters = network.stage_parameters();
+    let total: usize = parameters[first..].iter().sum();
+    let is_half = |stage: &usize| 2 * parameters[*stage..].iter().sum::<usize>() >= total;
+    (first..parameters.len()).rev().find(is_half).unwrap_or(first)
 }
 
-fn add(mut first: ParameterGradients, second: ParameterGradients) -> ParameterGradients {
-    first.add(second);
-    first
+/// A piece of a batch on its way through the trained stages.
+struct Piece {
+    /// What the early stages have put out, where there are any; with autodiff.
+    early: Option<StageOutput>,
+    /// The same, as the input of the late ones.
+    between: StageOutput,
+    /// The gradients of that, once they are computed.
+    upstream: Option<StageOutput>,
+    /// The pooled features, in f32, with autodiff.
+    pooled: Tensor<2>,
+}
+
+impl Piece {
+    fn new<B: Backbone>(network: &Network<B>, early: Range<usize>, input: StageOutput, key: u64) -> Self {
+        let pass = Pass::train(Statistics::Running, key);
+        let (early, between, from) = match early.is_empty() {
+            true => (None, input, early.start),
+            false => {
+                let output = network.forward_stages(input, early.start, early.end, &pass);
+                let between = output.detached();
+                (Some(output), between, early.end)
+            }
+        };
+        let pooled = network.forward_features_from(from, between.clone(), &pass);
+        let pooled = if pooled.dtype() == DType::F32 { pooled } else { pooled.cast(FloatDType::F32) };
+        Self { early, between, upstream: None, pooled }
+    }
+
+    /// The gradients of the late stages' parameters, by those of the pooled features.
+    fn late_gradients<B: Backbone>(
+        &mut self,
+        network: &Network<B>,
+        upstream: Tensor<2>,
+    ) -> ParameterGradients {
+        let device = upstream.device();
+        let pooled = std::mem::replace(&mut self.pooled, Tensor::zeros([0, 0], &device));
+        // Its gradients are those that the head's would have if it were one graph.
+        let mut gradients = (pooled * upstream.autodiff()).sum().backward();
+        if self.early.is_some() {
+            let between = &self.between;
+            let none = "the late stages depend on their input";
+            let maps = between.maps.grad_remove(&mut gradients).expect(none);
+            let depths = between.depths.iter().map(|depth| depth.grad_remove(&mut gradients).expect(none));
+            let depths = depths.collect();
+            self.upstream = Some(StageOutput { maps, depths });
+        }
+        ParameterGradients::take(network, gradients)
+    }
+
+    /// The gradients of the early stages' parameters, by what [`late_gradients`](Self::late_gradients) has found.
+    fn early_gradients<B: Backbone>(self, network: &Network<B>) -> ParameterGradients {
+        let (Some(output), Some(upstream)) = (self.early, self.upstream) else {
+            return ParameterGradients::default();
+        };
+        let to_f32 = |sum: Tensor<1>| if sum.dtype() == DType::F32 { sum } else { sum.cast(FloatDType::F32) };
+        let product = to_f32((output.maps * upstream.maps.autodiff()).sum());
+        let depths = output.depths.into_iter().zip(upstream.depths);
+        let product =
+            depths.fold(product, |sum, (depth, upstream)| sum + to_f32((depth * upstream.autodiff()).sum()));
+        ParameterGradients::take(network, product.backward())
+    }
 }
 
 /// The pooled features of all pieces, in their order, from all processes, and whether any process has `asked`.
@@ -151,7 +242,7 @@ fn gathered<'a>(
         return Ok((values, asked));
     }
     let mut bytes = vec![u8::from(processes.is_to_stop()), u8::from(asked)];
-    bytes.extend(to_bytes(&values));
+    bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     let parts = processes.all_gather(&bytes)?;
     let any = |flag: usize| parts.iter().any(|part| part.get(flag) == Some(&1));
     if any(0) {
@@ -159,109 +250,6 @@ fn gathered<'a>(
     }
     let rest = parts.iter().flat_map(|part| part.get(2..).unwrap_or_default().as_chunks().0);
     Ok((rest.map(|value| f32::from_le_bytes(*value)).collect(), any(1)))
-}
-
-/// The names of the parameters that have gradients, and the lengths of these.
-type Layout = Vec<(String, usize)>;
-
-/// The sum of the gradients of all processes' nodes, of the parameters that are this process's, and whose the others are.
-/// Adding element by element, it does not matter who adds which elements.
-fn summed<B: Backbone>(
-    processes: &ProcessGroup,
-    network: &Network<B>,
-    nodes: Vec<(Range<usize>, ParameterGradients)>,
-    leaves: usize,
-) -> Result<(ParameterGradients, Shards)> {
-    let diverged = |rank| Error::ProcessesDiverged { what: "the gradients", rank };
-    let (rank, size) = (processes.rank(), processes.size());
-    let ids = ids_of(network);
-    let mut layout: Option<Layout> = None;
-    let mut own = Vec::new();
-    for (_, gradients) in nodes {
-        let (of_node, values) = flat(gradients, &ids);
-        if *layout.get_or_insert_with(|| of_node.clone()) != of_node {
-            return Err(diverged(rank));
-        }
-        own.push(values);
-    }
-    let shards_of = |layout: &Layout| -> Option<Shards> {
-        let ids = layout.iter().map(|(name, length)| Some((*ids.get(name.as_str())?, *length)));
-        Some(Shards::new(ids.collect::<Option<_>>()?, rank, size))
-    };
-    let known = layout.as_ref().and_then(shards_of);
-    // A process without pieces does not know which parameters have gradients.
-    let part = |to: usize| {
-        let of_shard = |shards: &Shards| -> Vec<f32> {
-            own.iter().flat_map(|values| &values[shards.values_of(to)]).copied().collect()
-        };
-        message(&layout, &known.as_ref().map(of_shard).unwrap_or_default())
-    };
-    let received = processes.all_to_all((0..size).map(part).collect())?;
-    drop(own);
-    let (mut layout, mut parts) = (layout, Vec::new());
-    for (from, bytes) in received.iter().enumerate() {
-        let (theirs, values): (Option<Layout>, _) = read_message(bytes).ok_or_else(|| diverged(from))?;
-        if let Some(theirs) = theirs
-            && *layout.get_or_insert_with(|| theirs.clone()) != theirs
-        {
-            return Err(diverged(from));
-        }
-        parts.push(values);
-    }
-    drop(received);
-    let shards = layout.as_ref().and_then(shards_of).ok_or_else(|| diverged(rank))?;
-    let length = shards.values_of(rank).len();
-    let mut known: HashMap<Range<usize>, Vec<f32>> = HashMap::new();
-    for (from, values) in parts.into_iter().enumerate() {
-        let nodes = tree::nodes_within(&tree::leaves_of(from, size, leaves), leaves);
-        if length * nodes.len() != values.len() {
-            return Err(diverged(from));
-        }
-        for (number, node) in nodes.into_iter().enumerate() {
-            known.insert(node, values[number * length..][..length].to_vec());
-        }
-    }
-    let sum = tree::sum(0..leaves, &mut |node: &Range<usize>| known.remove(node), &mut add_values);
-    let own = unflat(shards.own(), &sum.unwrap_or_default(), network).ok_or_else(|| diverged(rank))?;
-    Ok((own, shards))
-}
-
-/// The gradients one after the other, by name.
-fn flat(mut gradients: ParameterGradients, ids: &BTreeMap<&str, ParamId>) -> (Layout, Vec<f32>) {
-    let (mut layout, mut values) = (Layout::new(), Vec::new());
-    for (name, id) in ids {
-        let Some(gradient) = gradients.remove(*id) else { continue };
-        let gradient = gradient.into_data().try_into_vec::<f32>().expect("gradients are f32");
-        layout.push(((*name).to_owned(), gradient.len()));
-        values.push(gradient);
-    }
-    // At once, in memory of the right size.
-    (layout, values.concat())
-}
-
-/// The gradients again; `None` where the values are not as many.
-fn unflat<B: Backbone>(
-    parameters: &[(ParamId, usize)],
-    mut values: &[f32],
-    network: &Network<B>,
-) -> Option<ParameterGradients> {
-    let mut gradients = ParameterGradients::default();
-    for &(id, length) in parameters {
-        let (own, rest) = values.split_at_checked(length)?;
-        values = rest;
-        gradients.insert(id, Tensor::from_data(own, &network.device()));
-    }
-    values.is_empty().then_some(gradients)
-}
-
-/// The parameters of a network by their names.
-fn ids_of<B: Backbone>(network: &Network<B>) -> BTreeMap<&str, ParamId> {
-    network.roles().into_keys().map(|id| (network.name(id), id)).collect()
-}
-
-fn add_values(mut first: Vec<f32>, second: Vec<f32>) -> Vec<f32> {
-    first.iter_mut().zip(second).for_each(|(sum, term)| *sum += term);
-    first
 }
 
 /// Seconds that gradients take besides their way between processes, and their bytes.
@@ -273,6 +261,10 @@ pub(crate) struct Handling {
     /// Adding two of them.
     pub(crate) add: f64,
     pub(crate) bytes: f64,
+    /// Computing those of a piece's early layers, while those of the late ones travel.
+    pub(crate) early: f64,
+    /// The late layers' part of all.
+    pub(crate) late: f64,
 }
 
 /// Measures what the gradients of the backbone take.
@@ -284,32 +276,41 @@ pub(crate) fn handling<B: Backbone>(
     inputs: &Inputs,
 ) -> Result<Handling> {
     let network = &state.network;
-    let gradients = match passes(state, batch, size, options, inputs, false) {
-        Ok((_, of_backbone)) => of_backbone,
+    let pieces = batch.images.div_ceil(size) as f64;
+    let (gradients, early) = match passes(state, batch, size, options, inputs, false) {
+        Ok((_, of_backbone, early)) => (of_backbone, early / pieces),
         Err(StepError::Loss(error)) => return Err(error),
         Err(StepError::NotFinite(_)) => return Err(Error::NoTrainingBatch),
     };
-    let ids = ids_of(network);
+    let precision = options.exchange_precision;
+    let vectors: Vec<&Tensor<1>> = gradients.iter().map(|(_, gradient)| gradient).collect();
     let (mut pack, mut unpack, mut adding, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         let began = Instant::now();
-        let (layout, values) = flat(gradients.clone(), &ids);
-        bytes = to_bytes(&values);
+        bytes = message(&(), vectors.iter().copied(), precision);
         pack.push(began.elapsed().as_secs_f64());
-        let parameters: Vec<(ParamId, usize)> =
-            layout.iter().map(|(name, length)| (ids[name.as_str()], *length)).collect();
         let began = Instant::now();
-        let read = to_floats(&bytes).and_then(|values| unflat(&parameters, &values, network));
-        drop(read.ok_or(Error::NoTrainingBatch)?);
+        let ((), mut numbers) = read_message(&bytes).ok_or(Error::NoTrainingBatch)?;
+        let mut others = Vec::new();
+        for vector in &vectors {
+            let (own, rest) = numbers.split_at(vector.dims()[0] * precision.bytes());
+            others.push(read_bytes(own, precision, &network.device()));
+            numbers = rest;
+        }
         unpack.push(began.elapsed().as_secs_f64());
-        let other = values.clone();
         let began = Instant::now();
-        drop(add_values(values, other));
+        for (other, vector) in others.into_iter().zip(&vectors) {
+            drop(rounded(other + (*vector).clone(), precision));
+        }
         adding.push(began.elapsed().as_secs_f64());
     }
     let [pack, unpack, add] = [pack, unpack, adding].map(|mut seconds| {
         seconds.sort_by(f64::total_cmp);
         seconds[seconds.len() / 2]
     });
-    Ok(Handling { pack, unpack, add, bytes: bytes.len() as f64 })
+    let parameters = network.stage_parameters();
+    let first = state.first_trained_stage();
+    let values = |from: usize| parameters[from..].iter().sum::<usize>() as f64;
+    let late = values(middle_stage(network, first)) / values(first).max(1.0);
+    Ok(Handling { pack, unpack, add, bytes: bytes.len() as f64, early, late })
 }

@@ -1,6 +1,7 @@
 //! How a network is trained: what training changes, where batches come from, one step, and the loop.
 
 pub(crate) mod custom_loss;
+pub(crate) mod exchange;
 pub(crate) mod fit;
 pub(crate) mod gradients;
 pub(crate) mod infer;

@@ -1,7 +1,7 @@
 //! Options of training: optimizer, loss, regularization.
 
 use ocelli_data::augment::mix::Mix;
-use ocelli_nn::Statistics;
+use ocelli_nn::{Precision, Statistics};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -41,6 +41,12 @@ pub struct TrainOptions {
     /// It takes less memory. At least 1, and not together with [`train_bn`](Self::train_bn).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// How gradients and the changes of weights travel between processes: in f32, or rounded to bf16, which halves the
+    /// bytes. They are rounded in the same way whatever the number of processes, one included, which therefore reach
+    /// the same result, to the bit. Weights and the optimizer's state stay f32. Needs
+    /// [`micro_batch`](Self::micro_batch).
+    #[serde(skip_serializing_if = "is_f32")]
+    pub exchange_precision: Precision,
     /// The decay of an exponential moving average of the weights, from 0 to below 1; 0.99 to 0.9999 are
     /// usual. If set, the average is validated after each epoch, and becomes the network's weights at the end
     /// of a fit.
@@ -82,12 +88,17 @@ impl Default for TrainOptions {
             max_grad_norm: None,
             accumulate_steps: 1,
             micro_batch: None,
+            exchange_precision: Precision::F32,
             ema_decay: None,
             swa_start: None,
             train_bn: false,
             metrics: Vec::new(),
         }
     }
+}
+
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
 }
 
 impl TrainOptions {
@@ -133,6 +144,10 @@ impl TrainOptions {
         if self.micro_batch.is_some() && self.train_bn {
             let expected = "left out where norms of the backbone train by the statistics of whole batches";
             return Err(Error::setting("micro_batch", "set together with train_bn", expected));
+        }
+        if self.micro_batch.is_none() && !is_f32(&self.exchange_precision) {
+            let expected = "left out where `micro_batch` is not set: the gradients of pieces of a batch are what is rounded";
+            return Err(Error::setting("exchange_precision", self.exchange_precision, expected));
         }
         if let Some(decay) = self.ema_decay
             && !(0.0..1.0).contains(&decay)

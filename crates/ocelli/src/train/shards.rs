@@ -3,13 +3,12 @@
 //! and sends them to the others. Parameter by parameter the arithmetic is that of one process, so that the result is the
 //! same, to the bit.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
-use ocelli_nn::op::sum_of_squares;
-use ocelli_nn::{Backbone, Network};
+use ocelli_nn::op::{read_bytes, rounded, sum_of_squares, write_bytes};
+use ocelli_nn::{Backbone, Network, Precision};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -20,10 +19,8 @@ use crate::train::gradients::ParameterGradients;
 /// Which process has which parameters of the backbone.
 #[derive(Debug, Clone)]
 pub(crate) struct Shards {
-    /// Those that have gradients, in the order of their names, with the numbers of their values.
-    parameters: Vec<(ParamId, usize)>,
-    /// The parameters of each process, by their places among all.
-    ranges: Vec<Range<usize>>,
+    /// The parameters of each process that have gradients, with the numbers of their values.
+    of: Vec<Vec<(ParamId, usize)>>,
     rank: usize,
 }
 
@@ -32,20 +29,29 @@ impl Shards {
     pub(crate) fn new(parameters: Vec<(ParamId, usize)>, rank: usize, size: usize) -> Self {
         let total: usize = parameters.iter().map(|(_, length)| length).sum();
         let mut before = 0;
-        let mut ranges = vec![0..0; size];
-        for (place, (_, length)) in parameters.iter().enumerate() {
+        let mut of = vec![Vec::new(); size];
+        for (id, length) in parameters {
             // Of the process in whose share its middle lies.
             let owner = ((before + length / 2) * size / total.max(1)).min(size - 1);
             before += length;
-            let range = &mut ranges[owner];
-            *range = if range.start == range.end { place..place + 1 } else { range.start..place + 1 };
+            of[owner].push((id, length));
         }
-        Self { parameters, ranges, rank }
+        Self { of, rank }
+    }
+
+    /// With those of other parameters; `None` where a parameter is among both.
+    pub(crate) fn and(mut self, others: Self) -> Option<Self> {
+        let known: BTreeSet<ParamId> = self.of.iter().flatten().map(|(id, _)| *id).collect();
+        if others.of.iter().flatten().any(|(id, _)| known.contains(id)) {
+            return None;
+        }
+        self.of.iter_mut().zip(others.of).for_each(|(own, others)| own.extend(others));
+        Some(self)
     }
 
     /// The parameters of a process, with the numbers of their values.
     pub(crate) fn of(&self, rank: usize) -> &[(ParamId, usize)] {
-        &self.parameters[self.ranges[rank].clone()]
+        &self.of[rank]
     }
 
     /// Those of this process.
@@ -53,11 +59,9 @@ impl Shards {
         self.of(self.rank)
     }
 
-    /// The values of a process's parameters among those of all.
-    pub(crate) fn values_of(&self, rank: usize) -> Range<usize> {
-        let values = |own: &[(ParamId, usize)]| own.iter().map(|(_, length)| length).sum::<usize>();
-        let start = values(&self.parameters[..self.ranges[rank].start]);
-        start..start + values(self.of(rank))
+    /// The number of values of a process's parameters.
+    pub(crate) fn values_of(&self, rank: usize) -> usize {
+        self.of(rank).iter().map(|(_, length)| length).sum()
     }
 
     /// The Euclidean norm of the gradients of all processes, of which each has those of its own parameters, and all have the
@@ -78,93 +82,128 @@ impl Shards {
         Ok(squares.values().sum::<f64>().sqrt())
     }
 
-    /// The network with the parameters of other processes as these have updated them.
+    /// The network with the parameters of other processes as these have updated them. `before` is that before the step:
+    /// where a number is exchanged in bf16, it is by how much a weight changes, and the weight itself stays f32.
     pub(crate) fn with_parameters_of_all<B: Backbone>(
         &self,
+        before: &Network<B>,
         network: Network<B>,
         processes: &ProcessGroup,
+        precision: Precision,
     ) -> Result<Network<B>> {
-        let own = Values::of(&network, self.own().iter().map(|(id, _)| *id));
-        let own: Vec<f32> = self.own().iter().flat_map(|(id, _)| own.get(id)).collect();
-        let mut others = BTreeMap::new();
-        for (rank, bytes) in processes.all_gather(&to_bytes(&own))?.iter().enumerate() {
+        let device = network.device();
+        let diverged = |rank| Error::ProcessesDiverged { what: "the weights", rank };
+        let is_whole = precision == Precision::F32;
+        let old = if is_whole {
+            Values::default()
+        } else {
+            Values::of(before, self.of.iter().flatten().map(|(id, _)| *id))
+        };
+        let mut own = Values::of(&network, self.own().iter().map(|(id, _)| *id));
+        if !is_whole {
+            for (id, new) in &mut own.0 {
+                let old = old.0.get(id).ok_or_else(|| diverged(self.rank))?;
+                *new = rounded(new.clone() - old.clone(), precision);
+            }
+        }
+        let vectors = self.own().iter().filter_map(|(id, _)| own.0.get(id));
+        let bytes = in_bytes(Vec::new(), vectors, precision);
+        let mut all: BTreeMap<ParamId, Tensor<1>> = BTreeMap::new();
+        for (rank, bytes) in processes.all_gather(&bytes)?.iter().enumerate() {
             if rank == self.rank {
                 continue;
             }
-            let diverged = || Error::ProcessesDiverged { what: "the weights", rank };
-            let values = to_floats(bytes).filter(|values| values.len() == self.values_of(rank).len());
-            let mut rest = &values.ok_or_else(diverged)?[..];
+            if bytes.len() != self.values_of(rank) * precision.bytes() {
+                return Err(diverged(rank));
+            }
+            let mut rest = &bytes[..];
             for (id, length) in self.of(rank) {
-                let (values, others_values) = rest.split_at(*length);
-                rest = others_values;
-                others.insert(*id, values.to_vec());
+                let (numbers, others) = rest.split_at(length * precision.bytes());
+                rest = others;
+                all.insert(*id, read_bytes(numbers, precision, &device));
             }
         }
-        Ok(network.map(&mut Replace(others)))
+        if !is_whole {
+            all.extend(own.0);
+            for (id, change) in &mut all {
+                let old = old.0.get(id).ok_or_else(|| diverged(self.rank))?;
+                *change = old.clone() + change.clone();
+            }
+        }
+        Ok(network.map(&mut Replace(all)))
     }
 }
 
 /// The values of some parameters.
-struct Values(BTreeMap<ParamId, Option<Vec<f32>>>);
+#[derive(Default)]
+struct Values(BTreeMap<ParamId, Tensor<1>>);
 
 impl Values {
     fn of<B: Backbone>(network: &Network<B>, ids: impl Iterator<Item = ParamId>) -> Self {
-        let mut values = Self(ids.map(|id| (id, None)).collect());
-        network.visit(&mut values);
-        values
-    }
-
-    fn get(&self, id: &ParamId) -> Vec<f32> {
-        self.0.get(id).cloned().flatten().unwrap_or_default()
+        let mut visitor = Visit(ids.collect(), BTreeMap::new());
+        network.visit(&mut visitor);
+        Self(visitor.1)
     }
 }
 
-impl ModuleVisitor for Values {
+/// Takes the values of these parameters.
+struct Visit(BTreeSet<ParamId>, BTreeMap<ParamId, Tensor<1>>);
+
+impl ModuleVisitor for Visit {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        if let Some(values) = self.0.get_mut(&parameter.id) {
-            let data = parameter.val().inner().into_data();
-            *values = Some(data.try_into_vec().expect("weights are f32"));
+        if self.0.contains(&parameter.id) {
+            self.1.insert(parameter.id, parameter.val().inner().flatten(0, D - 1));
         }
     }
 }
 
 /// Gives parameters other values.
-struct Replace(BTreeMap<ParamId, Vec<f32>>);
+struct Replace(BTreeMap<ParamId, Tensor<1>>);
 
 impl ModuleMapper for Replace {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(values) = self.0.remove(&parameter.id) else { return parameter };
-        parameter.map(|old| {
-            let new = Tensor::<1>::from_data(values.as_slice(), &old.device()).reshape(old.shape());
-            new.autodiff().set_require_grad(old.is_require_grad())
-        })
+        parameter.map(|old| values.reshape(old.shape()).autodiff().set_require_grad(old.is_require_grad()))
     }
 }
 
-pub(crate) fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().map(|value| value.to_le_bytes()).collect::<Vec<_>>().into_flattened()
-}
-
-/// `None` where the bytes are not whole numbers.
-pub(crate) fn to_floats(bytes: &[u8]) -> Option<Vec<f32>> {
-    let (floats, rest) = bytes.as_chunks();
-    rest.is_empty().then(|| floats.iter().map(|float| f32::from_le_bytes(*float)).collect())
-}
-
-/// A message of a header and numbers: the header's length, the header as JSON, the numbers.
-pub(crate) fn message(header: &impl Serialize, values: &[f32]) -> Vec<u8> {
-    let header = serde_json::to_vec(header).expect("numbers and texts serialise");
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header);
-    bytes.extend(to_bytes(values));
+/// The numbers of vectors, one after the other, after `start`.
+fn in_bytes<'a>(
+    start: Vec<u8>,
+    vectors: impl Iterator<Item = &'a Tensor<1>> + Clone,
+    precision: Precision,
+) -> Vec<u8> {
+    let bytes_of = |vector: &Tensor<1>| vector.dims()[0] * precision.bytes();
+    let numbers: usize = vectors.clone().map(bytes_of).sum();
+    // In memory of the right size, which the system has filled with zeros.
+    let mut bytes = vec![0; start.len() + numbers];
+    let (header, mut rest) = bytes.split_at_mut(start.len());
+    header.copy_from_slice(&start);
+    for vector in vectors {
+        let (own, others) = rest.split_at_mut(bytes_of(vector));
+        write_bytes(vector, precision, own);
+        rest = others;
+    }
     bytes
 }
 
-/// What [`message`] was made of; `None` where it was not.
-pub(crate) fn read_message<H: DeserializeOwned>(bytes: &[u8]) -> Option<(H, Vec<f32>)> {
+/// A message of a header and numbers: the header's length, the header as JSON, the numbers.
+pub(crate) fn message<'a>(
+    header: &impl Serialize,
+    vectors: impl Iterator<Item = &'a Tensor<1>> + Clone,
+    precision: Precision,
+) -> Vec<u8> {
+    let header = serde_json::to_vec(header).expect("numbers and texts serialise");
+    let mut start = (header.len() as u64).to_le_bytes().to_vec();
+    start.extend(header);
+    in_bytes(start, vectors, precision)
+}
+
+/// The header and the numbers of a [`message`]; `None` where it is none.
+pub(crate) fn read_message<H: DeserializeOwned>(bytes: &[u8]) -> Option<(H, &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
-    let (header, values) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    Some((serde_json::from_slice(header).ok()?, to_floats(values)?))
+    let (header, numbers) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    Some((serde_json::from_slice(header).ok()?, numbers))
 }
 
 #[cfg(test)]
@@ -180,14 +219,12 @@ mod tests {
             let shards = Shards::new(layout.clone(), 0, size);
             let all: Vec<_> = (0..size).flat_map(|rank| shards.of(rank).to_vec()).collect();
             assert_eq!(all, layout, "{size}");
-            let mut end = 0;
-            for rank in 0..size {
-                let values = shards.values_of(rank);
-                assert_eq!(values.start, end, "{size}");
-                assert!(values.len() <= total / size + 50, "{size}: {values:?}");
-                end = values.end;
-            }
-            assert_eq!(end, total);
+            let values: Vec<usize> = (0..size).map(|rank| shards.values_of(rank)).collect();
+            assert_eq!(values.iter().sum::<usize>(), total);
+            assert!(values.iter().all(|values| *values <= total / size + 50), "{size}: {values:?}");
+            assert!(shards.clone().and(shards.clone()).is_none());
+            let both = shards.clone().and(Shards::new(vec![(ParamId::from(99), 3)], 0, size)).unwrap();
+            assert_eq!((0..size).map(|rank| both.values_of(rank)).sum::<usize>(), total + 3);
         }
         // More processes than parameters: some have none.
         let few = Shards::new(vec![(ParamId::from(1), 5), (ParamId::from(2), 5)], 3, 4);

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use burn::module::ParamId;
 use burn::tensor::Tensor;
 use ocelli_data::timeline;
-use ocelli_nn::{Backbone, BatchStats, Network, TensorFile};
+use ocelli_nn::op::read_bytes;
+use ocelli_nn::{Backbone, BatchStats, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
 use crate::data::ImageData;
@@ -76,17 +77,15 @@ impl Accumulation {
         processes: &ProcessGroup,
     ) -> Result<()> {
         let Some(shards) = self.shards.take() else { return Ok(()) };
-        let (mut header, mut values): (Vec<Kept>, Vec<f32>) = (Vec::new(), Vec::new());
-        for (id, _) in shards.own() {
-            let (moments, accumulated) = (self.optimizer.moments(id), self.accumulated.get(id));
-            header.push((moments.len(), accumulated.is_some()));
-            for tensor in moments.iter().chain(accumulated) {
-                values.extend(tensor.to_data().try_into_vec::<f32>().expect("moments are f32"));
-            }
-        }
         let mut parts = vec![Vec::new(); processes.size()];
         if processes.rank() > 0 {
-            parts[0] = message(&header, &values);
+            let (mut header, mut vectors): (Vec<Kept>, Vec<&Tensor<1>>) = (Vec::new(), Vec::new());
+            for (id, _) in shards.own() {
+                let (moments, accumulated) = (self.optimizer.moments(id), self.accumulated.get(id));
+                header.push((moments.len(), accumulated.is_some()));
+                vectors.extend(moments.iter().chain(accumulated));
+            }
+            parts[0] = message(&header, vectors.iter().copied(), Precision::F32);
         }
         let received = processes.all_to_all(parts)?;
         if processes.rank() > 0 {
@@ -106,16 +105,15 @@ impl Accumulation {
         parameters: &[(ParamId, usize)],
         network: &Network<B>,
     ) -> Option<()> {
-        let (header, values): (Vec<Kept>, _) = read_message(bytes)?;
-        let mut rest = &values[..];
+        let (header, mut rest): (Vec<Kept>, _) = read_message(bytes)?;
         if header.len() != parameters.len() {
             return None;
         }
         for (&(id, length), (moments, is_accumulated)) in parameters.iter().zip(header) {
             let mut next = || {
-                let (own, others) = rest.split_at_checked(length)?;
+                let (own, others) = rest.split_at_checked(length * Precision::F32.bytes())?;
                 rest = others;
-                Some(Tensor::<1>::from_data(own, &network.device()))
+                Some(read_bytes(own, Precision::F32, &network.device()))
             };
             let moments: Vec<Tensor<1>> = (0..moments).map(|_| next()).collect::<Option<_>>()?;
             if is_accumulated {
@@ -277,7 +275,10 @@ pub(crate) fn train_step<B: Backbone>(
         let network = accumulation.optimizer.step(network, gradients, step.rates, step.momentum);
         state.network = match &shards {
             Some(shards) => {
-                shards.with_parameters_of_all(network, &inputs.processes).map_err(StepError::Loss)?
+                let _span = timeline::span("exchange weights");
+                let (before, precision) = (&state.network, options.exchange_precision);
+                let updated = shards.with_parameters_of_all(before, network, &inputs.processes, precision);
+                updated.map_err(StepError::Loss)?
             }
             None => network,
         };

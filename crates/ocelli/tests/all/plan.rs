@@ -66,6 +66,7 @@ fn steps(load: f64, loads_all: bool) -> Work {
         load,
         frozen: 0.0,
         piece: 0.1,
+        early: 0.04,
         head: 0.02,
         optimizer: 0.03,
         pack: 0.004,
@@ -81,6 +82,7 @@ fn steps(load: f64, loads_all: bool) -> Work {
         loads_all,
         row: 10.0,
         gradients: 1e6,
+        late: 0.6,
         rates,
     })
 }
@@ -96,26 +98,32 @@ fn a_step_is_shared_in_pieces() {
     let four = steps(0.001, false).seconds(4, &SLOW);
     near(four.shared, 10.0 * (0.016 + 0.2 + 0.002 + 0.0075));
     near(four.same, alone.same);
-    // One node is packed, and a quarter of the weights; the shares of 4 nodes are read and added up, and all weights are read.
-    let turned = 1.25 * 0.004 + 2.0 * 0.006 + 0.75 * 0.002;
-    // Whether all images are there, and the norm; features of 16; a node's million bytes to all; a quarter of the weights from each.
-    let travelling = 2.0 * (0.004 + 3e-6) + (0.004 + 3.0 * 160e-6) + (0.005 + 0.75) + (0.005 + 0.75);
-    near(four.exchange, 10.0 * (turned + travelling - 0.016));
+    // Three quarters of a node are packed, and a quarter of the weights; a quarter of three nodes is read and added up with its
+    // own, and three quarters of the weights are read.
+    let turned = 1.0 * 0.004 + 1.5 * 0.006 + 0.75 * 0.002;
+    // Whether all images are there, and the norm; features of 16; a node's million bytes to all, of which six tenths travel while
+    // the early layers' gradients of two pieces are computed; a quarter of the weights from each.
+    let travelling = 2.0 * (0.004 + 3e-6) + (0.004 + 3.0 * 160e-6) + (0.005 + 0.4 * 0.75) + (0.005 + 0.75);
+    let late = 0.005 + 0.6 * 0.75 - 2.0 * 0.04;
+    near(four.exchange, 10.0 * (turned + travelling - 0.016 + late));
     // Images that are mixed are loaded by every process.
     let mixed = steps(0.001, true).seconds(4, &SLOW);
     near(mixed.shared, 10.0 * (0.2 + 0.002 + 0.0075));
     near(mixed.same, 10.0 * (0.064 + 0.02));
-    near(mixed.exchange, 10.0 * (turned + travelling - 0.064));
+    near(mixed.exchange, 10.0 * (turned + travelling - 0.064 + late));
     // 3 processes have 3, 3 and 2 pieces: nodes {0, 1} and {2}; {3} and {4, 5}; {6, 7}.
     let three = steps(0.0, false).seconds(3, &SLOW);
     near(three.shared, 10.0 * (0.3 + 0.002 + 0.01));
-    let turned = 7.0 / 3.0 * 0.004 + (5.0 / 3.0 + 1.0) * 0.006 + 4.0 / 3.0 * 0.002;
+    let turned = 5.0 / 3.0 * 0.004 + (3.0 / 3.0 + 2.0 / 3.0) * 0.006 + 4.0 / 3.0 * 0.002;
     let travelling =
-        2.0 * (0.004 + 2e-6) + (0.004 + 2.0 * 240e-6) + (0.004 + 2.0 * 2.0 / 3.0) + (0.004 + 2.0 / 3.0);
-    near(three.exchange, 10.0 * (turned + travelling));
+        2.0 * (0.004 + 2e-6) + (0.004 + 2.0 * 240e-6) + (0.004 + 0.4 * 2.0 * 2.0 / 3.0) + (0.004 + 2.0 / 3.0);
+    let late = 0.004 + 0.6 * 2.0 * 2.0 / 3.0 - 3.0 * 0.04;
+    near(three.exchange, 10.0 * (turned + travelling + late));
     // Photos are loaded while bytes travel; where that takes longer, nobody waits for the network.
     let loading = steps(1.0, false).seconds(2, &SLOW);
-    near(loading.exchange, 10.0 * (1.5 * 0.004 + 2.0 * 0.006 + 0.5 * 0.002));
+    // Nor where the early layers take longer than the late gradients' way: 4 pieces of 0.04 s, and 0.6 MB.
+    let late = 0.002 + 0.6 * 0.5 - 4.0 * 0.04;
+    near(loading.exchange - 10.0 * late, 10.0 * (1.0 * 0.004 + 1.0 * 0.006 + 0.5 * 0.002));
     // More processes than pieces: some have none.
     near(steps(0.0, false).seconds(16, &SLOW).shared, 10.0 * (0.1 + 0.03 / 16.0));
 }

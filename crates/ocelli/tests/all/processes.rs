@@ -198,6 +198,8 @@ fn any_number_of_processes_trains_the_same_model() {
     unfrozen.recipe.phases.push(fine_tune(Freezing::Cached { frozen: 1, augmented_copies: 0 }));
     (unfrozen.train.micro_batch, unfrozen.train.accumulate_steps) = (Some(2), 2);
     unfrozen.train.max_grad_norm = Some(0.5);
+    let mut rounded = unfrozen.clone();
+    rounded.train.exchange_precision = Precision::Bf16;
     let recipes = [
         (
             "cached, copies, streamed, views",
@@ -208,6 +210,7 @@ fn any_number_of_processes_trains_the_same_model() {
         ("averaged weights", averaged),
         ("several labels", several),
         ("all layers", unfrozen),
+        ("all layers, gradients in bf16", rounded),
     ];
     for (number, (recipe, settings)) in recipes.iter().enumerate() {
         let at = |name: &str| folder.path().join(format!("{number}-{name}"));
@@ -309,6 +312,9 @@ fn the_state_of_all_layers_is_saved_by_any_number_of_processes() {
         }
         let mut settings = config(&photos, vec![all_layers]);
         (settings.train.micro_batch, settings.train.accumulate_steps) = (Some(2), accumulate);
+        if optimizer == Optimizer::SGD {
+            settings.train.exchange_precision = Precision::Bf16;
+        }
         let new = |_: usize| Some(settings.clone());
         let alone = folder.path().join("alone");
         Job { settings: &new, out: &alone, cache: &cache, stops: &never }.by_threads(1).remove(0).unwrap();
@@ -387,13 +393,13 @@ fn what_differs_between_processes_is_named() {
 fn pieces_of_a_batch_train_what_the_whole_does() {
     let folder = tempfile::tempdir().unwrap();
     let photos = photos(folder.path());
-    let losses = |micro_batch: Option<usize>| {
+    let losses = |micro_batch: Option<usize>, exchanged: Precision| {
         let phases = vec![train(CACHED, 1), fine_tune(Freezing::Streamed { frozen: 0 })];
         let mut settings = config(&photos, phases);
         settings.precision = Some(Precision::F32);
-        settings.train.micro_batch = micro_batch;
+        (settings.train.micro_batch, settings.train.exchange_precision) = (micro_batch, exchanged);
         settings.train.max_grad_norm = Some(0.5);
-        let out = folder.path().join(format!("{micro_batch:?}"));
+        let out = folder.path().join(format!("{micro_batch:?}-{exchanged}"));
         let cache = |_: usize| folder.path().join("cache");
         let job = Job { settings: &|_| Some(settings.clone()), out: &out, cache: &cache, stops: &never };
         job.by_threads(1).remove(0).unwrap();
@@ -403,15 +409,18 @@ fn pieces_of_a_batch_train_what_the_whole_does() {
         assert_eq!(row[..2], [2.0, 1.0]);
         [row[2], row[3]]
     };
-    let whole = losses(None);
+    let whole = losses(None, Precision::F32);
+    let are_close = |pieces: [f64; 2], within: f64| {
+        whole.iter().zip(pieces).all(|(whole, pieces)| (whole - pieces).abs() < within * whole.abs())
+    };
+    let mut exact = Vec::new();
     for size in [1, 4, 6, 100] {
-        let pieces = losses(Some(size));
-        let close = |(a, b): (f64, f64)| (a - b).abs() < 1e-3 * a.abs();
-        assert!(
-            close((whole[0], pieces[0])) && close((whole[1], pieces[1])),
-            "{size}: {pieces:?}, {whole:?}"
-        );
+        let pieces = losses(Some(size), Precision::F32);
+        assert!(are_close(pieces, 1e-3), "{size}: {pieces:?}, {whole:?}");
+        exact.push(pieces);
     }
+    let rounded = losses(Some(4), Precision::Bf16);
+    assert!(are_close(rounded, 1e-2) && !exact.contains(&rounded), "{rounded:?}, {whole:?}");
 }
 
 #[test]

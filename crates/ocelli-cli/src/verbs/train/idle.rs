@@ -36,6 +36,11 @@ impl SettingFlags {
             ("--cutmix", self.cutmix.is_some() && !live, "trains on images instead of cached features"),
             ("--group-lr-ratio", recipe.group_lr_ratio.is_some() && !unfrozen, "trains more than the head"),
             ("--micro-batch", self.loss.micro_batch.is_some() && !unfrozen, "trains more than the head"),
+            (
+                "--exchange-precision",
+                self.loss.exchange_precision.is_some() && !unfrozen,
+                "trains more than the head",
+            ),
             ("--train-bn", recipe.train_bn && !unfrozen, "trains more than the head"),
             ("--lr with three rates", recipe.lr.len() == 3 && !unfrozen, "trains more than the head"),
         ];

@@ -1,10 +1,10 @@
 //! Flags of the loss, of gradients, and of averages of weights.
 
 use clap::Args;
-use ocelli::{ClassWeights, TrainOptions};
+use ocelli::{ClassWeights, Precision, TrainOptions};
 
 use crate::errors::Failure;
-use crate::values::{above_0, below_1, epochs, focal_gamma, whole};
+use crate::values::{above_0, below_1, epochs, focal_gamma, one_of, whole};
 
 /// The loss, gradients, and averages of weights.
 #[derive(Debug, Args)]
@@ -37,6 +37,13 @@ pub(super) struct LossFlags {
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "N", value_parser = whole::<1, 65_536>)]
     pub(super) micro_batch: Option<usize>,
+    /// How gradients travel between processes: f32, or bf16, half the bytes [default: f32]
+    ///
+    /// In bf16 gradients and the changes of weights are rounded, in the same way with any number of processes; weights
+    /// stay f32. Needs --micro-batch.
+    #[arg(hide_short_help = true, hide_possible_values = true)]
+    #[arg(long, value_name = "PRECISION", value_parser = one_of::<Precision>(Precision::NAMES))]
+    pub(super) exchange_precision: Option<Precision>,
     /// Exponential moving average of the weights with this decay, usually 0.99 to 0.9999
     #[arg(hide_short_help = true)]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true, value_parser = below_1)]
@@ -70,6 +77,7 @@ impl LossFlags {
         method.max_grad_norm = self.max_grad_norm.or(method.max_grad_norm);
         method.accumulate_steps = self.accumulate_steps.unwrap_or(method.accumulate_steps);
         method.micro_batch = self.micro_batch.or(method.micro_batch);
+        method.exchange_precision = self.exchange_precision.unwrap_or(method.exchange_precision);
         method.ema_decay = self.ema_decay.or(method.ema_decay);
         method.swa_start = self.swa_start.or(method.swa_start);
         Ok(())
