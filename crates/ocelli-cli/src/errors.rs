@@ -187,6 +187,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`task`", "--task"),
     ("`time_limit`", "--time"),
     ("`top_k`", "--top-k"),
+    ("`train_bn`", "--train-bn"),
     ("`tta`", "--tta"),
     ("`valid_split`", "--valid"),
     ("`value_range`", "--value-range"),

@@ -263,3 +263,30 @@ fn missing_processes_are_named() {
     assert!(alone.contains("Rank 0 must be started"), "{alone}");
     assert!(start.elapsed() < Duration::from_secs(60), "it waits no longer than it was told to");
 }
+
+#[test]
+fn processes_that_join_early_wait_for_the_last_one() {
+    let address = address();
+    let of = |rank: usize| TcpOptions { lost_after: Duration::from_secs(2), ..options(&address, rank, 3) };
+    std::thread::scope(|scope| {
+        let join = |rank: usize| {
+            let options = of(rank);
+            // Much later than others would be lost.
+            std::thread::sleep(if rank == 2 { Duration::from_secs(4) } else { Duration::ZERO });
+            let mut transport = Tcp::join(&options).unwrap();
+            every_operation(&mut transport);
+        };
+        let started: Vec<_> = (0..3).map(|rank| scope.spawn(move || join(rank))).collect();
+        started.into_iter().for_each(|process| process.join().unwrap());
+    });
+    // One that has joined is told where rank 0 gives up.
+    let address = self::address();
+    let of = |rank: usize| TcpOptions { join_timeout: Duration::from_secs(3), ..options(&address, rank, 3) };
+    let errors: Vec<String> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..2).map(|rank| scope.spawn(move || Tcp::join(&of(rank)))).collect();
+        let results = started.into_iter().map(|process| process.join().unwrap());
+        results.map(|result| result.err().unwrap().to_string()).collect()
+    });
+    assert!(errors[0].contains("rank 2 did not join"), "{errors:?}");
+    assert!(errors[1].contains("has ended before all processes had joined"), "{errors:?}");
+}

@@ -144,10 +144,14 @@ impl Library {
                 Ok(loaded) => return Self::of(Box::leak(Box::new(loaded)), shown),
                 Err(error) if matches!(candidate, Candidate::Named(_)) => {
                     let reason = std::error::Error::source(&error).map(ToString::to_string);
-                    return Err(Error::NotLoaded {
-                        path: shown,
-                        reason: reason.unwrap_or(error.to_string()),
-                    });
+                    let reason = match is_text(Path::new(name)) {
+                        true => {
+                            "it is a text for the linker, not a library: name the file with a number beside it, such as \
+                             libmpi.so.12 (MPICH) or libmpi.so.40 (Open MPI)"
+                        }
+                        false => &reason.unwrap_or(error.to_string()),
+                    };
+                    return Err(Error::NotLoaded { path: shown, reason: reason.to_owned() });
                 }
                 Err(_) => {}
             }
@@ -187,6 +191,13 @@ impl Library {
     pub(crate) fn family(&self) -> Family {
         if self.version.contains("Open MPI") { Family::OpenMpi } else { Family::Mpich }
     }
+}
+
+/// Whether a file is a text, as `libmpi.so` is in some packages: it names the library, for the linker.
+fn is_text(path: &Path) -> bool {
+    const LONGEST: u64 = 4096;
+    let is_short = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= LONGEST);
+    is_short && std::fs::read(path).is_ok_and(|bytes| bytes.is_ascii() && !bytes.contains(&0))
 }
 
 /// Whether a library has the standard ABI. MPICH's own library, too, has the functions that ask for it, but

@@ -156,8 +156,8 @@ pub enum Error {
     StateInParts,
     /// A recipe has a phase that several processes can only share by micro-batches.
     #[error(
-        "phase {phase} trains layers of the backbone, which {processes} processes can only share in pieces of a batch; set \
-         micro_batch, with any number of processes the result is then the same, or train the head alone"
+        "phase {phase} trains layers of the backbone, which {processes} processes can only share in pieces of a batch: with \
+         `micro_batch` set, the result is the same with any number of processes; or train the head alone"
     )]
     NotShared {
         /// The phase, counted from 1.

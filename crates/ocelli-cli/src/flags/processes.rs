@@ -11,7 +11,8 @@ use ocelli_mpi::Mpi;
 use ocelli_mpi::{LIBRARY_VARIABLE, Launcher};
 
 use crate::errors::Failure;
-use crate::output::progress_bar;
+use crate::output::{eprintln, progress_bar};
+use crate::text::counted;
 use crate::values::whole;
 
 /// The secret that processes share which join over TCP. Not a flag, since all users of a machine see those.
@@ -50,8 +51,8 @@ pub struct ProcessFlags {
 }
 
 impl ProcessFlags {
-    /// Joins the processes that train together, if there are any.
-    pub fn join(&self) -> Result<ProcessGroup, Failure> {
+    /// Joins the processes that train together, if there are any. The first one says that it waits for the others.
+    pub fn join(&self, quiet: bool) -> Result<ProcessGroup, Failure> {
         if let (Some(address), Some(rank), Some(ranks)) = (&self.join, self.rank, self.ranks) {
             let token = std::env::var(TOKEN).unwrap_or_default();
             if token.is_empty() {
@@ -60,7 +61,15 @@ impl ProcessFlags {
                      text for all of them"
                 )));
             }
-            return Ok(ProcessGroup::new(Tcp::join(&TcpOptions::new(address, rank, ranks, token))?));
+            let options = TcpOptions::new(address, rank, ranks, token);
+            if rank == 0 && ranks > 1 && !quiet {
+                let seconds = options.join_timeout.as_secs();
+                eprintln!(
+                    "waiting at {address} for {}, {seconds} s at most",
+                    counted(ranks - 1, "other process")
+                );
+            }
+            return Ok(ProcessGroup::new(Tcp::join(&options)?));
         }
         match launcher() {
             Some(launcher) => by_mpi(&launcher),

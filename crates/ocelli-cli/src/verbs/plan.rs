@@ -188,16 +188,18 @@ fn verdict(planned: &Planned, most: usize, link: &Link) -> String {
     };
     let reason = match limit {
         Limit::Exchange => "what they exchange takes longer than what is shared",
-        Limit::Same => "what every process does takes longest: the head and the optimizer",
+        Limit::Same => "what every process does itself takes longest, such as training the head",
         Limit::Pieces => "there are too few pieces of a batch, or batches, to share out",
     };
     let kept = match pays {
-        1 => "It does not pay: 2 processes save".to_owned(),
-        _ => format!("It pays up to {}: twice as many save", counted(pays, "process")),
+        1 => "It does not pay: 2 processes".to_owned(),
+        _ => format!("It pays up to {}: twice as many", counted(pays, "process")),
     };
     let (now, twice) = (planned.seconds(pays, link).total(), planned.seconds(2 * pays, link).total());
-    let saved = (100.0 * (1.0 - twice / now)).max(0.0);
-    format!("{kept} {saved:.0} % of the time, less than 20 %, since {reason}.")
+    match 100.0 * (1.0 - twice / now) {
+        saved if saved < 0.0 => format!("{kept} take {:.0} % longer, since {reason}.", -saved),
+        saved => format!("{kept} save {saved:.0} % of the time, less than 20 %, since {reason}."),
+    }
 }
 
 /// `3.1 ms`, `0.05 ms`, `1,200 ms`

@@ -5,6 +5,7 @@
 //! rank 0   MAGIC, version, a nonce of 32 bytes
 //! other    a nonce of 32 bytes, rank, number of processes, length of the host's name, the name, MAC
 //! rank 0   0 or 1 (joined or refused), length of a text, the text (its host's name, or why), MAC
+//! rank 0   2, once all have joined
 //! ```
 //!
 //! The MACs are BLAKE3, keyed by the token, over both nonces and the message. Before that nothing is believed:
@@ -22,7 +23,9 @@ use crate::tcp::TcpOptions;
 
 const MAGIC: &[u8; 8] = b"ocelli\0d";
 /// The version of all that is sent.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// What rank 0 sends once all processes have joined.
+const COMPLETE: u8 = 2;
 /// The time that the other end has to join, once it has connected.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Connections that are in a handshake at the same time; more are closed at once.
@@ -167,7 +170,28 @@ pub(super) fn listen(options: &TcpOptions) -> Result<Vec<Joined>> {
         }
         std::thread::sleep(PAUSE);
     }
-    Ok(joined.into_iter().flatten().collect())
+    let joined: Vec<Joined> = joined.into_iter().flatten().collect();
+    for process in &joined {
+        // One that has ended meanwhile is noticed, with its name, by the first operation.
+        let mut stream = Until { stream: &process.stream, end: Instant::now() + HANDSHAKE };
+        let _ = stream.write_all(&[COMPLETE]);
+    }
+    Ok(joined)
+}
+
+/// Waits until all others have joined, too, which rank 0 says: as long as it may wait for them.
+fn wait_for_others(joined: &Joined, options: &TcpOptions) -> std::result::Result<(), String> {
+    let mut until = Until { stream: &joined.stream, end: Instant::now() + options.join_timeout + HANDSHAKE };
+    match read_array(&mut until) {
+        Ok([COMPLETE]) => Ok(()),
+        Ok(_) => Err("rank 0 is another version of Ocelli".to_owned()),
+        Err(error)
+            if error.kind() == io::ErrorKind::TimedOut || error.kind() == io::ErrorKind::WouldBlock =>
+        {
+            Err(format!("rank 0, on {}, is not heard of any more", joined.host))
+        }
+        Err(_) => Err(format!("rank 0, on {}, has ended before all processes had joined", joined.host)),
+    }
 }
 
 /// What rank 0 needs to answer.
@@ -228,7 +252,10 @@ pub(super) fn connect(options: &TcpOptions) -> Result<Joined> {
     loop {
         let attempt = dial(&options.address).and_then(|stream| greet(stream, options, &job));
         match attempt {
-            Ok(Ok(joined)) => return Ok(joined),
+            Ok(Ok(joined)) => {
+                wait_for_others(&joined, options).map_err(failed)?;
+                return Ok(joined);
+            }
             Ok(Err(reason)) => return Err(failed(reason)),
             Err(error) if Instant::now() > end => {
                 return Err(failed(format!(

@@ -1,5 +1,7 @@
 //! What processes compare before they train together.
 
+use std::collections::BTreeMap;
+
 use ocelli_nn::{Backbone, GROUPS, Network};
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +124,28 @@ fn without_places(settings: &RunConfig) -> String {
     toml::to_string_pretty(&settings).unwrap_or_default()
 }
 
+/// Settings by their names, such as `train.micro_batch`.
+fn by_name(settings: &str) -> BTreeMap<String, String> {
+    fn collect(name: String, value: toml::Value, all: &mut BTreeMap<String, String>) {
+        match value {
+            toml::Value::Table(table) => {
+                let before = if name.is_empty() { name } else { name + "." };
+                table.into_iter().for_each(|(key, value)| collect(format!("{before}{key}"), value, all));
+            }
+            toml::Value::Array(values) if values.iter().any(toml::Value::is_table) => {
+                let numbered = values.into_iter().enumerate();
+                numbered.for_each(|(number, value)| collect(format!("{name}[{number}]"), value, all));
+            }
+            value => {
+                all.insert(name, value.to_string());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    collect(String::new(), toml::Value::Table(settings.parse().unwrap_or_default()), &mut all);
+    all
+}
+
 impl Terms {
     /// What differs from another process's, what is here and there, and what to do.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String, &'static str)> {
@@ -146,12 +170,17 @@ impl Terms {
             }
         }
         if self.settings != other.settings {
-            let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-            let (own, others) = (lines(&self.settings), lines(&other.settings));
-            let at = own.iter().zip(&others).position(|(own, other)| own != other);
-            let at = at.unwrap_or(own.len().min(others.len()));
-            let line = |lines: &[String]| lines.get(at).cloned().unwrap_or_else(|| "nothing".to_owned());
-            return Some(("a setting", line(&own), line(&others), ""));
+            let (own, others) = (by_name(&self.settings), by_name(&other.settings));
+            let name =
+                own.keys().chain(others.keys()).filter(|name| own.get(*name) != others.get(*name)).min();
+            let said = |settings: &BTreeMap<String, String>| {
+                let name = name.map_or("settings", String::as_str);
+                match settings.get(name) {
+                    Some(value) => format!("{name} = {value}"),
+                    None => format!("{name} not set"),
+                }
+            };
+            return Some(("a setting", said(&own), said(&others), ""));
         }
         if self.images != other.images {
             let count = |terms: &Self| format!("{} images", terms.images);

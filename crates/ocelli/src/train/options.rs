@@ -143,7 +143,7 @@ impl TrainOptions {
         }
         if self.micro_batch.is_some() && self.train_bn {
             let expected = "left out where norms of the backbone train by the statistics of whole batches";
-            return Err(Error::setting("micro_batch", "set together with train_bn", expected));
+            return Err(Error::setting("micro_batch", "set where `train_bn` is, too", expected));
         }
         if self.micro_batch.is_none() && !is_f32(&self.exchange_precision) {
             let expected = "left out where `micro_batch` is not set: the gradients of pieces of a batch are what is rounded";

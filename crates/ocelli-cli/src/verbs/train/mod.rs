@@ -273,7 +273,7 @@ impl Train {
             )));
         }
         self.out.iter().try_for_each(|out| no_dash(out, "--out"))?;
-        let processes = self.processes.join()?;
+        let processes = self.processes.join(self.output.quiet)?;
         let result = self.run_traced(&processes);
         match &result {
             // Processes stop together, and leave together.
