@@ -386,35 +386,34 @@ impl<B: Backbone> Network<B> {
 
     /// The number of trainable parameters of each layer group, running statistics not counted.
     pub fn parameters(&self) -> [usize; GROUPS] {
-        struct Count<'a, B: Backbone>(&'a Network<B>, [usize; GROUPS]);
-        impl<B: Backbone> ModuleVisitor for Count<'_, B> {
-            fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-                let role = self.0.role(parameter.id, D);
-                if role.kind != ParamKind::RunningStat {
-                    self.1[role.group] += parameter.val().shape().num_elements();
-                }
-            }
-        }
-        let mut count = Count(self, [0; GROUPS]);
-        self.visit(&mut count);
-        count.1
+        let mut groups = [0; GROUPS];
+        self.count_parameters(|role, _, number| groups[role.group] += number);
+        groups
     }
 
     /// The number of trainable parameters of each stage of the backbone, running statistics not counted.
     pub fn stage_parameters(&self) -> Vec<usize> {
-        struct Count<'a, B: Backbone>(&'a Network<B>, Vec<usize>);
-        impl<B: Backbone> ModuleVisitor for Count<'_, B> {
+        let mut stages = vec![0; self.backbone.stages()];
+        self.count_parameters(|role, name, number| {
+            if role.group + 1 < GROUPS {
+                stages[self.backbone.stage_of(name)] += number;
+            }
+        });
+        stages
+    }
+
+    /// Calls `add` with the role, the name and the number of values of each trainable parameter.
+    fn count_parameters(&self, add: impl FnMut(ParamRole, &str, usize)) {
+        struct Count<'a, B: Backbone, F>(&'a Network<B>, F);
+        impl<B: Backbone, F: FnMut(ParamRole, &str, usize)> ModuleVisitor for Count<'_, B, F> {
             fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
                 let role = self.0.role(parameter.id, D);
-                if role.group + 1 < GROUPS && role.kind != ParamKind::RunningStat {
-                    let stage = self.0.backbone.stage_of(self.0.name(parameter.id));
-                    self.1[stage] += parameter.val().shape().num_elements();
+                if role.kind != ParamKind::RunningStat {
+                    self.1(role, self.0.name(parameter.id), parameter.val().shape().num_elements());
                 }
             }
         }
-        let mut count = Count(self, vec![0; self.backbone.stages()]);
-        self.visit(&mut count);
-        count.1
+        self.visit(&mut Count(self, add));
     }
 
     /// All tensors under their published names, those of the head under `head.`.

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_kernels::{Buffer, bf16, round_to, widen};
 
-use super::kernel::{constant, primitive, row_major_tensor, values};
+use super::kernel::{constant_vector, primitive, values};
 use super::{Precision, has_kernels, is_cpu};
 
 impl Precision {
@@ -36,12 +36,16 @@ fn write(values: &[f32], precision: Precision, bytes: &mut [u8]) {
             numbers.zip(values).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
         }
         Precision::Bf16 => {
-            let mut rounded = Buffer::<bf16>::take(values.len());
-            round_to(values, &mut rounded);
             let numbers = bytes.as_chunks_mut().0.iter_mut();
-            numbers.zip(&*rounded).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+            numbers.zip(&*in_bf16(values)).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
         }
     }
+}
+
+fn in_bf16(values: &[f32]) -> Buffer<bf16> {
+    let mut rounded = Buffer::take(values.len());
+    round_to(values, &mut rounded);
+    rounded
 }
 
 /// The f32 vector that [`write_bytes`] has written.
@@ -62,10 +66,9 @@ pub fn read_bytes(bytes: &[u8], precision: Precision, device: &Device) -> Tensor
             values.iter_mut().zip(numbers).for_each(|(value, bytes)| *value = wide(bytes));
         }
     }
-    let length = values.len();
     match is_cpu(device) {
-        true => constant(row_major_tensor(values, [length])),
-        false => Tensor::from_data(TensorData::new(values.to_vec(), [length]), device),
+        true => constant_vector(values),
+        false => Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device),
     }
 }
 
@@ -82,12 +85,9 @@ pub fn rounded(vector: Tensor<1>, precision: Precision) -> Tensor<1> {
     }
     let vector = primitive(vector);
     let vector = values::<f32>(&vector);
-    let mut rounded = Buffer::<bf16>::take(vector.len());
-    round_to(&vector, &mut rounded);
     let mut wide = Buffer::<f32>::take(vector.len());
-    widen::<bf16>(&rounded, &mut wide);
-    let length = wide.len();
-    constant(row_major_tensor(wide, [length]))
+    widen::<bf16>(&in_bf16(&vector), &mut wide);
+    constant_vector(wide)
 }
 
 #[cfg(test)]

@@ -351,4 +351,10 @@ pub(super) fn constant<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(tensor)
 }
 
+/// A vector without autodiff, in memory that is reused.
+pub(super) fn constant_vector(values: Buffer<f32>) -> Tensor<1> {
+    let length = values.len();
+    constant(row_major_tensor(values, [length]))
+}
+
 const CHECKED: &str = "the caller has checked the backend";

@@ -5,7 +5,7 @@ use ocelli_kernels::{self as kernels, Buffer};
 pub use ocelli_kernels::{AdamWStep, SgdStep};
 
 use super::has_kernels;
-use super::kernel::{constant, primitive, row_major_tensor, values};
+use super::kernel::{constant_vector as vector, primitive, values};
 
 /// A step of stochastic gradient descent: the weights' new values and the new velocity. There is no velocity
 /// before the first step.
@@ -84,9 +84,4 @@ pub fn sum_of_squares(tensor: &Tensor<1>) -> f64 {
     }
     let values = tensor.to_data().convert::<f32>();
     kernels::sum_of_squares(values.as_slice().expect("converted to f32"))
-}
-
-fn vector(values: Buffer<f32>) -> Tensor<1> {
-    let length = values.len();
-    constant(row_major_tensor(values, [length]))
 }

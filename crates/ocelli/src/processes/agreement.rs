@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::learner::Learner;
 use crate::processes::ProcessGroup;
 use crate::recipe::Phase;
-use crate::run::config::RunConfig;
+use crate::run::config::{RunConfig, by_name};
 
 /// All that determines the result, of one process.
 #[derive(Serialize, Deserialize)]
@@ -124,28 +124,6 @@ fn without_places(settings: &RunConfig) -> String {
     toml::to_string_pretty(&settings).unwrap_or_default()
 }
 
-/// Settings by their names, such as `train.micro_batch`.
-fn by_name(settings: &str) -> BTreeMap<String, String> {
-    fn collect(name: String, value: toml::Value, all: &mut BTreeMap<String, String>) {
-        match value {
-            toml::Value::Table(table) => {
-                let before = if name.is_empty() { name } else { name + "." };
-                table.into_iter().for_each(|(key, value)| collect(format!("{before}{key}"), value, all));
-            }
-            toml::Value::Array(values) if values.iter().any(toml::Value::is_table) => {
-                let numbered = values.into_iter().enumerate();
-                numbered.for_each(|(number, value)| collect(format!("{name}[{number}]"), value, all));
-            }
-            value => {
-                all.insert(name, value.to_string());
-            }
-        }
-    }
-    let mut all = BTreeMap::new();
-    collect(String::new(), toml::Value::Table(settings.parse().unwrap_or_default()), &mut all);
-    all
-}
-
 impl Terms {
     /// What differs from another process's, what is here and there, and what to do.
     fn difference(&self, other: &Self) -> Option<(&'static str, String, String, &'static str)> {
@@ -170,7 +148,7 @@ impl Terms {
             }
         }
         if self.settings != other.settings {
-            let (own, others) = (by_name(&self.settings), by_name(&other.settings));
+            let [own, others] = [self, other].map(|terms| by_name(&terms.settings).unwrap_or_default());
             let name =
                 own.keys().chain(others.keys()).filter(|name| own.get(*name) != others.get(*name)).min();
             let said = |settings: &BTreeMap<String, String>| {

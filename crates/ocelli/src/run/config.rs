@@ -432,8 +432,8 @@ fn unknown_setting(message: &str) -> Option<String> {
     Some(format!("unknown setting `{unknown}`; the nearest is `{nearest}`"))
 }
 
-/// The settings that differ between two texts, in words; an error if the first cannot be parsed.
-fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, String> {
+/// The settings of a text by their names, such as `train.micro_batch`; an error if it cannot be parsed.
+pub(crate) fn by_name(text: &str) -> std::result::Result<BTreeMap<String, String>, String> {
     fn flatten(name: &str, value: &toml::Value, all: &mut BTreeMap<String, String>) {
         let inner = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
         match value {
@@ -451,13 +451,15 @@ fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, Strin
             }
         }
     }
-    let settings = |text: &str| {
-        let table: toml::Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        let mut all = BTreeMap::new();
-        flatten("", &toml::Value::Table(table), &mut all);
-        Ok::<_, String>(all)
-    };
-    let (now, began) = (settings(now)?, settings(began)?);
+    let table: toml::Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    let mut all = BTreeMap::new();
+    flatten("", &toml::Value::Table(table), &mut all);
+    Ok(all)
+}
+
+/// The settings that differ between two texts, in words; an error if the first cannot be parsed.
+fn differences(now: &str, began: &str) -> std::result::Result<Vec<String>, String> {
+    let (now, began) = (by_name(now)?, by_name(began)?);
     let names: BTreeSet<&String> = now.keys().chain(began.keys()).collect();
     let shown = |value: Option<&String>| value.map_or("not there", String::as_str).to_owned();
     Ok(names

@@ -13,7 +13,7 @@ use std::time::Instant;
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use ocelli_data::{Draws, Purpose};
 use ocelli_distributed::tree;
-use ocelli_nn::op::{read_bytes, rounded};
+use ocelli_nn::op::rounded;
 use ocelli_nn::{Backbone, Network, Pass, Precision, StageOutput, Statistics};
 
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use crate::train::exchange::{Nodes, exchanged};
 use crate::train::gradients::ParameterGradients;
 use crate::train::input::Inputs;
 use crate::train::options::TrainOptions;
-use crate::train::shards::{message, read_message};
+use crate::train::shards::{message, next_vector, read_message};
 use crate::train::state::TrainState;
 use crate::train::step::{Backward, StepError, finite};
 
@@ -162,6 +162,10 @@ fn middle_stage<B: Backbone>(network: &Network<B>, first: usize) -> usize {
     (first..parameters.len()).rev().find(is_half).unwrap_or(first)
 }
 
+fn to_f32<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    if tensor.dtype() == DType::F32 { tensor } else { tensor.cast(FloatDType::F32) }
+}
+
 /// A piece of a batch on its way through the trained stages.
 struct Piece {
     /// What the early stages have put out, where there are any; with autodiff.
@@ -186,8 +190,7 @@ impl Piece {
             }
         };
         let pooled = network.forward_features_from(from, between.clone(), &pass);
-        let pooled = if pooled.dtype() == DType::F32 { pooled } else { pooled.cast(FloatDType::F32) };
-        Self { early, between, upstream: None, pooled }
+        Self { early, between, upstream: None, pooled: to_f32(pooled) }
     }
 
     /// The gradients of the late stages' parameters, by those of the pooled features.
@@ -216,7 +219,6 @@ impl Piece {
         let (Some(output), Some(upstream)) = (self.early, self.upstream) else {
             return ParameterGradients::default();
         };
-        let to_f32 = |sum: Tensor<1>| if sum.dtype() == DType::F32 { sum } else { sum.cast(FloatDType::F32) };
         let product = to_f32((output.maps * upstream.maps.autodiff()).sum());
         let depths = output.depths.into_iter().zip(upstream.depths);
         let product =
@@ -293,9 +295,7 @@ pub(crate) fn handling<B: Backbone>(
         let ((), mut numbers) = read_message(&bytes).ok_or(Error::NoTrainingBatch)?;
         let mut others = Vec::new();
         for vector in &vectors {
-            let (own, rest) = numbers.split_at(vector.dims()[0] * precision.bytes());
-            others.push(read_bytes(own, precision, &network.device()));
-            numbers = rest;
+            others.extend(next_vector(&mut numbers, vector.dims()[0], precision, &network.device()));
         }
         unpack.push(began.elapsed().as_secs_f64());
         let began = Instant::now();

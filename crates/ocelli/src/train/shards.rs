@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use ocelli_nn::op::{read_bytes, rounded, sum_of_squares, write_bytes};
 use ocelli_nn::{Backbone, Network, Precision};
 use serde::Serialize;
@@ -94,19 +94,15 @@ impl Shards {
         let device = network.device();
         let diverged = |rank| Error::ProcessesDiverged { what: "the weights", rank };
         let is_whole = precision == Precision::F32;
-        let old = if is_whole {
-            Values::default()
-        } else {
-            Values::of(before, self.of.iter().flatten().map(|(id, _)| *id))
-        };
-        let mut own = Values::of(&network, self.own().iter().map(|(id, _)| *id));
+        let mut own = values_of(&network, self.own().iter());
+        let old = if is_whole { BTreeMap::new() } else { values_of(before, self.of.iter().flatten()) };
+        let old_of = |id: &ParamId| old.get(id).cloned().ok_or_else(|| diverged(self.rank));
         if !is_whole {
-            for (id, new) in &mut own.0 {
-                let old = old.0.get(id).ok_or_else(|| diverged(self.rank))?;
-                *new = rounded(new.clone() - old.clone(), precision);
+            for (id, new) in &mut own {
+                *new = rounded(new.clone() - old_of(id)?, precision);
             }
         }
-        let vectors = self.own().iter().filter_map(|(id, _)| own.0.get(id));
+        let vectors = self.own().iter().filter_map(|(id, _)| own.get(id));
         let bytes = in_bytes(Vec::new(), vectors, precision);
         let mut all: BTreeMap<ParamId, Tensor<1>> = BTreeMap::new();
         for (rank, bytes) in processes.all_gather(&bytes)?.iter().enumerate() {
@@ -118,43 +114,36 @@ impl Shards {
             }
             let mut rest = &bytes[..];
             for (id, length) in self.of(rank) {
-                let (numbers, others) = rest.split_at(length * precision.bytes());
-                rest = others;
-                all.insert(*id, read_bytes(numbers, precision, &device));
+                let values = next_vector(&mut rest, *length, precision, &device);
+                all.insert(*id, values.ok_or_else(|| diverged(rank))?);
             }
         }
         if !is_whole {
-            all.extend(own.0);
+            all.extend(own);
             for (id, change) in &mut all {
-                let old = old.0.get(id).ok_or_else(|| diverged(self.rank))?;
-                *change = old.clone() + change.clone();
+                *change = old_of(id)? + change.clone();
             }
         }
         Ok(network.map(&mut Replace(all)))
     }
 }
 
-/// The values of some parameters.
-#[derive(Default)]
-struct Values(BTreeMap<ParamId, Tensor<1>>);
-
-impl Values {
-    fn of<B: Backbone>(network: &Network<B>, ids: impl Iterator<Item = ParamId>) -> Self {
-        let mut visitor = Visit(ids.collect(), BTreeMap::new());
-        network.visit(&mut visitor);
-        Self(visitor.1)
-    }
-}
-
-/// Takes the values of these parameters.
-struct Visit(BTreeSet<ParamId>, BTreeMap<ParamId, Tensor<1>>);
-
-impl ModuleVisitor for Visit {
-    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-        if self.0.contains(&parameter.id) {
-            self.1.insert(parameter.id, parameter.val().inner().flatten(0, D - 1));
+/// The values of these parameters.
+fn values_of<'a, B: Backbone>(
+    network: &Network<B>,
+    parameters: impl Iterator<Item = &'a (ParamId, usize)>,
+) -> BTreeMap<ParamId, Tensor<1>> {
+    struct Visit(BTreeSet<ParamId>, BTreeMap<ParamId, Tensor<1>>);
+    impl ModuleVisitor for Visit {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if self.0.contains(&parameter.id) {
+                self.1.insert(parameter.id, parameter.val().inner().flatten(0, D - 1));
+            }
         }
     }
+    let mut visit = Visit(parameters.map(|(id, _)| *id).collect(), BTreeMap::new());
+    network.visit(&mut visit);
+    visit.1
 }
 
 /// Gives parameters other values.
@@ -204,6 +193,18 @@ pub(crate) fn read_message<H: DeserializeOwned>(bytes: &[u8]) -> Option<(H, &[u8
     let (length, rest) = bytes.split_first_chunk()?;
     let (header, numbers) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
     Some((serde_json::from_slice(header).ok()?, numbers))
+}
+
+/// The vector of this length at the front of numbers, which are then those after it; `None` where they are too few.
+pub(crate) fn next_vector(
+    numbers: &mut &[u8],
+    length: usize,
+    precision: Precision,
+    device: &Device,
+) -> Option<Tensor<1>> {
+    let (own, rest) = numbers.split_at_checked(length.checked_mul(precision.bytes())?)?;
+    *numbers = rest;
+    Some(read_bytes(own, precision, device))
 }
 
 #[cfg(test)]

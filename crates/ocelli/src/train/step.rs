@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use burn::module::ParamId;
 use burn::tensor::Tensor;
 use ocelli_data::timeline;
-use ocelli_nn::op::read_bytes;
 use ocelli_nn::{Backbone, BatchStats, Network, Precision, TensorFile};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use crate::train::input::{Inputs, TrainBatch};
 use crate::train::micro_batches::{self, Piecewise};
 use crate::train::optimizer::OptimizerState;
 use crate::train::options::TrainOptions;
-use crate::train::shards::{Shards, message, read_message};
+use crate::train::shards::{Shards, message, next_vector, read_message};
 use crate::train::state::{StageInput, TrainState};
 
 /// The optimizer's state, and the gradients accumulated for its next step. Of several processes each has those of its own
@@ -110,11 +109,7 @@ impl Accumulation {
             return None;
         }
         for (&(id, length), (moments, is_accumulated)) in parameters.iter().zip(header) {
-            let mut next = || {
-                let (own, others) = rest.split_at_checked(length * Precision::F32.bytes())?;
-                rest = others;
-                Some(read_bytes(own, Precision::F32, &network.device()))
-            };
+            let mut next = || next_vector(&mut rest, length, Precision::F32, &network.device());
             let moments: Vec<Tensor<1>> = (0..moments).map(|_| next()).collect::<Option<_>>()?;
             if is_accumulated {
                 self.accumulated.insert(id, next()?);
