@@ -1,10 +1,10 @@
-"""What 8-bit integers would bring: accuracy and speed of the network that `ocelli export --int8` writes, in the engines that
-compute it fastest, beside the same network in 32 bits, and Ocelli's own kernels.
+"""What 8-bit integers bring: accuracy and speed of `ocelli predict --int8`, and of the network that `ocelli export --int8`
+writes in the engines that compute it fastest, each beside the same network in 32 bits.
 
 PYTHON benches/int8.py DATA [--sets hymenoptera,dogbreeds,dogscats,satellite] [--rounds 5]
 
 PYTHON has onnxruntime, openvino, numpy and Pillow. Accuracy and log loss are on the validation photos of the run, of which
-none calibrated the integers. Speed is that of batches of 16 on all cores, in turn in each round, medians.
+none calibrated the integers. Speed is that of batches of 16 on all cores, in turn in each round, medians; Ocelli's by the example `steps` of ocelli-nn.
 """
 import argparse, csv, json, math, pathlib, statistics, subprocess, tempfile, time
 
@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 parser = argparse.ArgumentParser()
 parser.add_argument("data", type=pathlib.Path)
 parser.add_argument("--ocelli", type=pathlib.Path, default=ROOT / "target/release/ocelli")
+parser.add_argument("--steps", type=pathlib.Path, default=ROOT / "target/release/examples/steps")
 parser.add_argument("--sets", default="hymenoptera,dogbreeds,dogscats,satellite")
 parser.add_argument("--rounds", type=int, default=5)
 options = parser.parse_args()
@@ -34,6 +35,16 @@ def measured(model, rows, folder):
         classes = CLASSES[row["label"]]
         right += int(values.argmax()) == classes
         loss -= math.log(max(float(values[classes]), 1e-12))
+    return right / len(rows), loss / len(rows)
+
+
+def predicted(run, rows, root, *words):
+    """Accuracy and log loss of `ocelli predict`."""
+    table = list(csv.DictReader(ocelli("predict", run, *(root / row["id"] for row in rows), "--csv", *words).splitlines()))
+    right, loss = 0, 0.0
+    for row, found in zip(rows, table, strict=True):
+        right += found["class"] == row["label"]
+        loss -= math.log(max(float(found["probability_" + row["label"]]), 1e-12))
     return right / len(rows), loss / len(rows)
 
 
@@ -62,13 +73,12 @@ def speeds(folder, size):
     for _ in range(options.rounds):
         for key, run in runs.items():
             found.setdefault(key, []).append(16 / seconds_of(run))
-        for precision in ("f32", "bf16"):
-            try:
-                line = ocelli("models", "efficientnet_lite0", "--benchmark", "--size", size, "--precision", precision, "--json")
-            except subprocess.CalledProcessError:
-                continue  # this processor has no bf16
-            row = json.loads(line.splitlines()[0])
-            found.setdefault(("Ocelli", precision), []).append(row["measured"]["forward_images_per_second"])
+        for precision in ("f32", "bf16", "int8"):
+            kind = ["--only", "int8"] if precision == "int8" else ["--only", "forward", "--precision", precision]
+            words = [options.steps, "efficientnet_lite0", "--size", size, "--batch", 16, *kind]
+            line = json.loads(subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE).stdout)
+            rate = line["int8_images_per_s" if precision == "int8" else "forward_images_per_s"]
+            found.setdefault(("Ocelli", precision), []).append(rate)
     return {key: statistics.median(values) for key, values in found.items()}
 
 
@@ -87,6 +97,7 @@ for name in options.sets.split(","):
         if name == "dogbreeds":
             rows = [{**row, "id": row["id"] if row["id"].endswith(".jpg") else row["id"] + ".jpg"} for row in rows]
         cells = [measured(scratch / f"all-{kind}.onnx", rows, root) for kind in ("f32", "int8")]
+        cells += [predicted(run, rows, root, *words) for words in ([], ["--int8"])]
         print(f"| {name} | {len(rows)} | " + " | ".join(f"{accuracy:.4f}, {loss:.3f}" for accuracy, loss in cells) + " |", flush=True)
         if name == options.sets.split(",")[-1]:
             for size in (64, 128, 224):

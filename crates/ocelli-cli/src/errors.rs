@@ -58,6 +58,7 @@ pub fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
         Error::TableExists { path } => {
             format!("to resume it:  --resume-from {}", message(path.display()))
         }
+        Error::NoPhotosForRanges { .. } => "to find ranges on others:  --int8-photos FOLDER".to_owned(),
         #[cfg(feature = "onnx")]
         Error::NoPhotosToCheck { .. } => "to compare on others:  --photos FOLDER".to_owned(),
         #[cfg(feature = "onnx")]
@@ -177,6 +178,7 @@ const IN_SENTENCES: &[(&str, &str)] = &[
     ("`group_column`", "--group-column"),
     ("`group_pattern`", "--group-pattern"),
     ("`id_column`", "--id-column"),
+    ("`int8`", "--int8"),
     ("`label_columns`", "--label-column"),
     ("`max_pixels`", "--max-pixels"),
     ("`micro_batch`", "--micro-batch"),

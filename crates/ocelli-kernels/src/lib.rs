@@ -60,6 +60,7 @@
 //! | layer normalisation, and its backward pass | `layer_norm.rs` |
 //! | attention of several heads, and its backward pass | `attention/mod.rs` |
 //! | max, average, global pooling | `pool.rs` |
+//! | convolutions of 8-bit integers: [`Int8Conv`], [`Int8Maps`] | `int8/mod.rs` |
 //! | fully connected layers | `linear.rs` |
 //! | conversion between element types, sums of squares, concatenation, factors of channels | `elementwise.rs` |
 //! | steps of SGD and AdamW | `optimizer.rs` |
@@ -75,6 +76,7 @@ mod compiled;
 mod conv;
 mod element;
 mod elementwise;
+mod int8;
 mod isa;
 mod layer_norm;
 mod linear;
@@ -101,6 +103,7 @@ pub use elementwise::{
     concat_channels, round_to, scale_channels, scale_channels_backward, slice_channels, sum_of_squares, widen,
 };
 pub use half::bf16;
+pub use int8::{Int8Conv, Int8ConvOptions, Int8Maps, Quantization};
 pub use isa::{Isa, IsaError};
 pub use layer_norm::LayerNorm;
 pub use linear::{linear, linear_backward_data, linear_backward_weights};
@@ -110,3 +113,4 @@ pub use pool::{
     global_concat_pool, global_concat_pool_backward, max_pool2d, max_pool2d_backward,
 };
 pub use shape::{Conv2dShape, Padding, Pool2dShape, ShapeError};
+pub use threads::single_threaded;

@@ -8,7 +8,7 @@ thread_local! {
 }
 
 /// Does some work whose kernels stay on this thread.
-pub(crate) fn single_threaded<R>(work: impl FnOnce() -> R) -> R {
+pub fn single_threaded<R>(work: impl FnOnce() -> R) -> R {
     struct Restored(bool);
     impl Drop for Restored {
         fn drop(&mut self) {

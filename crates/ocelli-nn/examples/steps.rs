@@ -14,7 +14,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
 use clap::Parser;
 use ocelli_kernels::Isa;
 use ocelli_nn::op::{SgdStep, sgd_step};
-use ocelli_nn::{Arch, Network, Pass, Precision, Statistics};
+use ocelli_nn::{Arch, Int8Features, Network, Pass, Precision, Statistics};
 use serde_json::json;
 
 /// Measures images a second.
@@ -39,8 +39,8 @@ struct Settings {
     /// What norms normalise by in training: batch or running.
     #[arg(long, value_parser = statistics, default_value = "batch")]
     statistics: Statistics,
-    /// Measure one alone: forward or train.
-    #[arg(long, value_parser = ["forward", "train"])]
+    /// Measure one alone: forward, int8 (features in 8-bit integers) or train; without it forward and train.
+    #[arg(long, value_parser = ["forward", "int8", "train"])]
     only: Option<String>,
     /// A set of kernels, such as portable, avx2, avx512.
     #[arg(long)]
@@ -85,10 +85,17 @@ fn measure(settings: &Settings) {
         "arch": settings.arch.to_string(), "size": size, "batch": batch, "engine": "ocelli",
         "precision": precision.to_string(), "isa": Isa::current().to_string(), "threads": rayon::current_num_threads(),
     });
-    let measured = |what| settings.only.as_deref().is_none_or(|only| only == what);
+    let only = settings.only.as_deref();
+    let measured = |what| only.is_none_or(|only| only == what);
     if measured("forward") {
         let seconds = settings.seconds(|| drop(network.infer(images.clone()).into_data()));
         line["forward_images_per_s"] = json!((batch as f64 / seconds * 10.0).round() / 10.0);
+    }
+    if only == Some("int8") {
+        let ranges = network.ranges(images.clone()).expect("networks of the registry are recorded");
+        let features = Int8Features::new(&network, ranges, [size; 2]).expect("a convolutional network");
+        let seconds = settings.seconds(|| drop(features.infer(images.clone()).map(Tensor::into_data)));
+        line["int8_images_per_s"] = json!((batch as f64 / seconds * 10.0).round() / 10.0);
     }
     if measured("train") {
         let mut velocities = HashMap::new();

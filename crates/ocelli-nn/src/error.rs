@@ -57,6 +57,27 @@ pub enum Error {
         /// The first operation that takes it.
         before: String,
     },
+    /// A network does something that there are no 8-bit integers for.
+    #[error(
+        "8-bit integers are for convolutional networks, and this one has the operation {operation}; use --precision f32 \
+         or bf16"
+    )]
+    NotInt8 {
+        /// The operation.
+        operation: &'static str,
+    },
+    /// The images that ranges of 8-bit integers were found on gave numbers without end.
+    #[error(
+        "the network's values are not finite in {value} ({low} to {high}): 8-bit integers cannot hold them"
+    )]
+    NoRange {
+        /// The operation, and which of its kind.
+        value: String,
+        /// The smallest value.
+        low: f32,
+        /// The largest value.
+        high: f32,
+    },
     /// A file is of no kind that holds weights.
     #[error(
         "{}: neither a safetensors file nor a PyTorch checkpoint: it begins with {}; if it was downloaded, download it \

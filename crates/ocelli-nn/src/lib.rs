@@ -41,6 +41,7 @@
 //! | layers | one file each in `layer/`, such as `layer/conv_bn_act.rs` |
 //! | operations, by kernels or composed of Burn's | one file each in `op/`, such as `op/conv.rs`; the bridge to the kernels is `op/kernel.rs` |
 //! | how a pass runs, in training and in inference | `pass.rs` |
+//! | a network in 8-bit integers | `graph/int8.rs` |
 //! | a network as a list of operations | `graph/mod.rs`, `op/operation.rs`, how it is recorded `op/trace.rs`, what files of it share `graph/export.rs` |
 //! | weight files: safetensors, PyTorch checkpoints | `weights/mod.rs`, `weights/safetensors.rs`, `weights/pytorch.rs` |
 //! | how parameters are found in a weights file, or initialised | `builder.rs` |
@@ -66,7 +67,7 @@ pub use backbone::Backbone;
 pub use builder::Builder;
 pub use device::{DeviceKind, DeviceName};
 pub use error::{Error, Result};
-pub use graph::Graph;
+pub use graph::{Graph, Int8Features, Ranges};
 pub use head::{
     Classifier, Head, HeadForm, HeadKind, HiddenActivation, LinearHead, PublishedForm, PublishedHead,
     TransferHead,

@@ -246,6 +246,24 @@ pub enum Error {
         /// The model's file, or "the network".
         model: String,
     },
+    /// A model on another device than the CPU cannot compute in 8-bit integers.
+    #[error("{model}: 8-bit integers are for the CPU; use it on the CPU, or without them")]
+    Int8Device {
+        /// The model's file, or "the network".
+        model: String,
+    },
+    /// There are no photos that ranges of 8-bit integers could be found on.
+    #[error(
+        "{model}: 8-bit integers need photos to find the ranges of the network's values on, and there are none{}; give some \
+         training photos",
+        reason.as_ref().map_or_else(String::new, |reason| format!(" that can be read ({reason})"))
+    )]
+    NoPhotosForRanges {
+        /// The model's file, or "the network".
+        model: String,
+        /// Why the first of them could not be read.
+        reason: Option<String>,
+    },
     /// A model has no score of photos of unknown classes.
     #[error("{model}: the model has no unknown score: {reason}; use it without, or train again")]
     NoUnknownScore {

@@ -6,6 +6,7 @@
 //! | [`ImageFlags`], [`ChannelFlags`] | preprocessing and augmentation; bands |
 //! | [`BackboneFlags`], [`OptimizerFlags`] | the network, the optimizer |
 //! | [`EmbedFlags`] | a model or backbone whose features are used |
+//! | [`Int8Flags`] | features in 8-bit integers |
 //! | `ListenFlags` | where a server listens, and who may ask it |
 //! | [`ProcessFlags`] | several processes |
 //! | [`ComputeFlags`] | device, precision, threads |
@@ -15,6 +16,7 @@
 mod data;
 mod embed;
 mod images;
+mod int8;
 #[cfg(feature = "serve")]
 pub mod listen;
 pub mod processes;
@@ -31,6 +33,7 @@ use crate::values::{one_of, pixels, threads};
 pub use data::DataFlags;
 pub use embed::EmbedFlags;
 pub use images::{ChannelFlags, ImageFlags, combined};
+pub use int8::{Int8Flags, Int8Ranges};
 pub use processes::ProcessFlags;
 pub use training::{BackboneFlags, BatchFlags, OptimizerFlags};
 

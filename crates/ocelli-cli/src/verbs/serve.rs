@@ -7,8 +7,8 @@ use ocelli::{DeviceName, Model, Precision};
 use ocelli_serve::{Classifiers, ServeOptions};
 
 use crate::errors::Failure;
-use crate::flags::ComputeFlags;
 use crate::flags::listen::{ListenFlags, Log, failure};
+use crate::flags::{ComputeFlags, Int8Flags, Int8Ranges};
 use crate::values::{pixels, whole};
 
 /// Answer predictions over HTTP, with a page to try it
@@ -57,6 +57,8 @@ pub struct Serve {
     #[arg(long, value_name = "PIXELS", value_parser = pixels)]
     max_pixels: Option<u64>,
     #[command(flatten)]
+    int8: Int8Flags,
+    #[command(flatten)]
     compute: ComputeFlags,
 }
 
@@ -67,6 +69,7 @@ struct Loading {
     precision: Option<Precision>,
     max_pixels: Option<u64>,
     calibrated: bool,
+    int8: Int8Ranges,
 }
 
 impl Loading {
@@ -81,6 +84,7 @@ impl Loading {
         if let Some(device) = &self.device {
             model = model.to_device(device);
         }
+        let model = self.int8.apply(model, path)?;
         if self.calibrated { model.calibrated() } else { Ok(model) }
     }
 }
@@ -95,6 +99,7 @@ impl Serve {
             precision: self.compute.precision,
             max_pixels: self.max_pixels,
             calibrated: self.calibrated,
+            int8: self.int8.ranges()?,
         };
         let listening = self.listen.listening(Log::Lines)?;
         let options = ServeOptions {

@@ -102,6 +102,7 @@ const OTHERS: &[&str] = &[
     "--host",
     "--html",
     "--id-column",
+    "--int8-photos",
     "--join",
     "--label-column",
     "--label-separator",

@@ -200,3 +200,55 @@ fn several_labels_are_apart_as_in_the_table_that_was_trained_on() {
     let several = csv.lines().skip(1).filter(|line| line.split(',').nth(1).unwrap().contains('|')).count();
     assert!(several > 0, "{csv}");
 }
+
+/// Features in 8-bit integers: nearly the same answers, by ranges of the run's training photos or of others.
+#[test]
+fn integers_answer_nearly_as_floats() {
+    let table = |more: &[&str]| {
+        let text = place().run(&[&["predict", "run", "photos", "--csv"], more].concat());
+        let lines = text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect());
+        lines.collect::<Vec<Vec<String>>>()
+    };
+    let (floats, integers) = (table(&["--precision", "f32"]), table(&["--int8"]));
+    assert_eq!(floats.len(), 36);
+    let (mut same, mut differ) = (0, 0);
+    for (float, integer) in floats.iter().zip(&integers) {
+        assert_eq!(float[0], integer[0]);
+        same += usize::from(float[1] == integer[1]);
+        let probability = |row: &[String]| row[2].parse::<f64>().unwrap();
+        let difference = (probability(float) - probability(integer)).abs();
+        differ += usize::from(difference > 0.0);
+        assert!(difference < 0.2, "{float:?} and {integer:?}");
+    }
+    assert!(same >= 33 && differ > 18, "{same} and {differ} of 36");
+    // A model without its run needs photos; so do photos that cannot be read.
+    fs::copy(place().path(MODEL), place().path("alone.safetensors")).unwrap();
+    fs::write(place().path("broken.jpg"), b"no photo").unwrap();
+    let refused = |more: &[&str]| {
+        let output = place().ocelli(&[&["predict"], more].concat()).output().unwrap();
+        assert_ne!(output.status.code(), Some(0), "{more:?}");
+        stderr(&output)
+    };
+    let said = refused(&["alone.safetensors", "photos", "--int8"]);
+    assert!(said.contains("8-bit integers need photos") && said.contains("--int8-photos FOLDER"), "{said}");
+    let said = refused(&["alone.safetensors", "photos", "--int8", "--int8-photos", "broken.jpg"]);
+    assert!(said.contains("none that can be read (") && said.contains("alone.safetensors"), "{said}");
+    let alone = place().run(&[
+        "predict",
+        "alone.safetensors",
+        "photos/flags",
+        "--csv",
+        "--int8",
+        "--int8-photos",
+        "photos",
+    ]);
+    assert_eq!(alone.lines().count(), 13);
+    let said = refused(&["run", "photos", "--int8", "--precision", "f32"]);
+    assert!(said.contains("--int8") && said.contains("--precision"), "{said}");
+    let said = refused(&["run", "photos", "--int8-photos", "photos"]);
+    assert!(said.contains("--int8"), "{said}");
+    // A table that was begun in floats is not continued in integers.
+    place().run(&["predict", "run", "photos/flags", "--out", "floats.csv"]);
+    let said = refused(&["run", "photos", "--resume-from", "floats.csv", "--int8"]);
+    assert!(said.contains("--int8 was false and is true"), "{said}");
+}

@@ -9,11 +9,20 @@ use std::arch::x86_64::*;
 #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.
-    unsafe { kernel.run::<Avx2>() }
+    unsafe { kernel.run::<Avx2<false>>() }
 }
 
+/// # Safety
+/// The processor has AVX-VNNI, and what [`run`] needs.
+#[target_feature(enable = "avxvnni,avx2,fma,bmi1,bmi2")]
+pub(super) unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the features are enabled here.
+    unsafe { kernel.run::<Avx2<true>>() }
+}
+
+/// `VNNI`: with the instructions of AVX-VNNI.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2<const VNNI: bool>;
 
 const LANES: usize = 8;
 
@@ -33,9 +42,9 @@ unsafe fn to_bf16(value: __m256) -> __m128i {
     }
 }
 
-// SAFETY of all blocks: the processor has AVX2 and FMA, and pointers are valid for as many elements as are read or
+// SAFETY of all blocks: the processor has AVX2 and FMA (and AVX-VNNI if the constant says so), and pointers are valid for as many elements as are read or
 // written, by the trait's contract.
-impl Simd for Avx2 {
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = LANES;
     const MANY_REGISTERS: bool = false;
     type V = __m256;
@@ -176,6 +185,52 @@ impl Simd for Avx2 {
     unsafe fn prefetch<T>(at: *const T) {
         // SAFETY: see above; a prefetch reads nothing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(sum: __m256, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe {
+            let (sum, a, b) = (_mm256_castps_si256(sum), _mm256_castps_si256(a), _mm256_castps_si256(b));
+            _mm256_castsi256_ps(if VNNI {
+                _mm256_dpbusd_avx_epi32(sum, a, b)
+            } else {
+                // Sums of two products are within 16 bits, where this instruction would cut them off.
+                let pairs = _mm256_maddubs_epi16(a, b);
+                _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_integers(a: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_cvtepi32_ps(_mm256_castps_si256(a)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> __m256 {
+        // SAFETY: see above.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(to: *mut u8, value: __m256) {
+        // SAFETY: see above.
+        unsafe {
+            let integers = _mm256_cvtps_epi32(value);
+            let (low, high) = (_mm256_castsi256_si128(integers), _mm256_extracti128_si256::<1>(integers));
+            let halves = _mm_packs_epi32(low, high);
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8_pair(to: *mut u8, first: __m256, second: __m256) {
+        // SAFETY: see above.
+        unsafe {
+            // Both instructions take halves of registers by turns; words are put in order at the end.
+            let halves = _mm256_packs_epi32(_mm256_cvtps_epi32(first), _mm256_cvtps_epi32(second));
+            let bytes = _mm256_packus_epi16(halves, halves);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5);
+            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(bytes));
+        }
     }
     #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> __m256 {

@@ -9,7 +9,15 @@ use std::arch::x86_64::*;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.
-    unsafe { kernel.run::<Avx512<false>>() }
+    unsafe { kernel.run::<Avx512<false, false>>() }
+}
+
+/// # Safety
+/// The processor has AVX-512 VNNI, and what [`run`] needs.
+#[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2")]
+pub(super) unsafe fn run_vnni<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the features are enabled here.
+    unsafe { kernel.run::<Avx512<false, true>>() }
 }
 
 /// # Safety
@@ -17,12 +25,12 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2")]
 pub(super) unsafe fn run_bf16<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the features are enabled here.
-    unsafe { kernel.run::<Avx512<true>>() }
+    unsafe { kernel.run::<Avx512<true, false>>() }
 }
 
-/// `BF16`: with the instructions of AVX-512 BF16.
+/// `BF16`: with the instructions of AVX-512 BF16; `VNNI`: with those of AVX-512 VNNI.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx512<const BF16: bool>;
+pub(crate) struct Avx512<const BF16: bool, const VNNI: bool>;
 
 const LANES: usize = 16;
 
@@ -54,9 +62,9 @@ unsafe fn from_bf16(halves: __m256i) -> __m512 {
     unsafe { _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)) }
 }
 
-// SAFETY of all blocks: the processor has AVX-512 F, BW, DQ and VL (and BF16 if the constant says so), and pointers
+// SAFETY of all blocks: the processor has AVX-512 F, BW, DQ and VL (and BF16 or VNNI if the constants say so), and pointers
 // are valid for as many elements as are read or written, by the trait's contract.
-impl<const BF16: bool> Simd for Avx512<BF16> {
+impl<const BF16: bool, const VNNI: bool> Simd for Avx512<BF16, VNNI> {
     const LANES: usize = LANES;
     const MANY_REGISTERS: bool = true;
     const FAST_DOT: bool = BF16;
@@ -181,6 +189,46 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
                 _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), mask))
             };
             _mm512_fmadd_ps(high(a), high(b), _mm512_fmadd_ps(low(a), low(b), sum))
+        }
+    }
+    #[inline(always)]
+    unsafe fn dot_bytes(sum: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let (sum, a, b) = (_mm512_castps_si512(sum), _mm512_castps_si512(a), _mm512_castps_si512(b));
+            _mm512_castsi512_ps(if VNNI {
+                _mm512_dpbusd_epi32(sum, a, b)
+            } else {
+                // As of AVX2.
+                let pairs = _mm512_maddubs_epi16(a, b);
+                _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+            })
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_integers(a: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(a)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(to: *mut u8, value: __m512) {
+        // SAFETY: see above.
+        unsafe {
+            let integers = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());
+            _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(integers));
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8_first(to: *mut u8, count: usize, value: __m512) {
+        // SAFETY: see above; `count` is at most LANES.
+        unsafe {
+            let integers = _mm512_max_epi32(_mm512_cvtps_epi32(value), _mm512_setzero_si512());
+            _mm512_mask_cvtusepi32_storeu_epi8(to.cast(), first(count), integers);
         }
     }
     #[inline(always)]

@@ -62,6 +62,32 @@ pub trait Simd: Copy + 'static {
     unsafe fn power_of_two(n: Self::V) -> Self::V;
     /// For each lane, a word of two bf16: `sum + a.low · b.low + a.high · b.high`.
     unsafe fn dot(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// For each lane of 32-bit integers, `sum + Σ a · b` over the four bytes of a word, those of `a` unsigned, those of `b`
+    /// signed; two of one sign, the first or the last two of a word, are not more than 128 together.
+    unsafe fn dot_bytes(sum: Self::V, a: Self::V, b: Self::V) -> Self::V;
+    /// The numbers that lanes of 32-bit integers hold.
+    unsafe fn from_integers(a: Self::V) -> Self::V;
+    /// Loads [`Simd::LANES`] bytes as numbers.
+    unsafe fn load_u8(from: *const u8) -> Self::V;
+    /// Stores each lane as the nearest integer of 0 to 255, ties to even; lanes are within ±2³¹.
+    unsafe fn store_u8(to: *mut u8, value: Self::V);
+    /// As [`Simd::store_u8`] for two registers, one after the other.
+    unsafe fn store_u8_pair(to: *mut u8, first: Self::V, second: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Self::store_u8(to, first);
+            Self::store_u8(to.add(Self::LANES), second);
+        }
+    }
+    /// As [`Simd::store_u8`] for the first `count` lanes, `0..=LANES`.
+    unsafe fn store_u8_first(to: *mut u8, count: usize, value: Self::V) {
+        let mut bytes = [0u8; 16];
+        // SAFETY: no register has more lanes; the caller's promise.
+        unsafe {
+            Self::store_u8(bytes.as_mut_ptr(), value);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, count);
+        }
+    }
     /// Words that pair the values at `low` and `high`, [`Simd::LANES`] of each.
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V;
     /// Hints that the cache line at this address, which may be any, will be read soon.
@@ -118,6 +144,22 @@ pub(crate) fn run_on<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Neon => unsafe { neon::run(kernel) },
         // SAFETY: plain Rust.
         _ => unsafe { kernel.run::<portable::Portable>() },
+    }
+}
+
+/// As [`run_on`], for kernels of bytes: with the instructions that multiply and add four of them, where the processor has
+/// these (VNNI).
+pub(crate) fn run_on_bytes<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: both are detected.
+        Isa::Avx2 if is_x86_feature_detected!("avxvnni") => unsafe { avx2::run_vnni(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 | Isa::Avx512Bf16 if is_x86_feature_detected!("avx512vnni") => {
+            // SAFETY: as above.
+            unsafe { avx512::run_vnni(kernel) }
+        }
+        _ => run_on(isa, kernel),
     }
 }
 

@@ -163,6 +163,39 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn dot_bytes(sum: float32x4_t, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        // SAFETY: see above. A product is within 16 bits.
+        unsafe {
+            let (a, b) = (vreinterpretq_u8_f32(a), vreinterpretq_s8_f32(b));
+            let product = |a, b| vmulq_s16(vreinterpretq_s16_u16(vmovl_u8(a)), vmovl_s8(b));
+            let low = vpaddlq_s16(product(vget_low_u8(a), vget_low_s8(b)));
+            let high = vpaddlq_s16(product(vget_high_u8(a), vget_high_s8(b)));
+            vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(sum), vpaddq_s32(low, high)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn from_integers(a: float32x4_t) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe { vcvtq_f32_s32(vreinterpretq_s32_f32(a)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe {
+            let words = vreinterpret_u8_u32(vdup_n_u32(from.cast::<u32>().read_unaligned()));
+            vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(words))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_u8(to: *mut u8, value: float32x4_t) {
+        // SAFETY: see above.
+        unsafe {
+            let halves = vqmovn_s32(vcvtnq_s32_f32(value));
+            let bytes = vqmovun_s16(vcombine_s16(halves, halves));
+            to.cast::<u32>().write_unaligned(vget_lane_u32::<0>(vreinterpret_u32_u8(bytes)));
+        }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> float32x4_t {
         // SAFETY: see above.
         unsafe {

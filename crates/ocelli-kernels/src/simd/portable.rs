@@ -132,6 +132,28 @@ impl Simd for Portable {
         })
     }
     #[inline(always)]
+    unsafe fn dot_bytes(sum: Self::V, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| {
+            let (a, b) = (a[i].to_bits().to_le_bytes(), b[i].to_bits().to_le_bytes());
+            let products = a.into_iter().zip(b).map(|(a, b)| i32::from(a) * i32::from(b.cast_signed()));
+            f32::from_bits((sum[i].to_bits().cast_signed() + products.sum::<i32>()).cast_unsigned())
+        })
+    }
+    #[inline(always)]
+    unsafe fn from_integers(a: Self::V) -> Self::V {
+        a.map(|a| a.to_bits().cast_signed() as f32)
+    }
+    #[inline(always)]
+    unsafe fn load_u8(from: *const u8) -> Self::V {
+        // SAFETY: see above.
+        unsafe { from.cast::<[u8; LANES]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
+    unsafe fn store_u8(to: *mut u8, value: Self::V) {
+        // SAFETY: see above. `as` saturates.
+        unsafe { to.cast::<[u8; LANES]>().write_unaligned(value.map(|value| value.round_ties_even() as u8)) }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(low: *const bf16, high: *const bf16) -> Self::V {
         // SAFETY: see above.
         let (low, high) = unsafe {

@@ -5,6 +5,7 @@ mod batch_norm;
 mod common;
 mod conv;
 mod fused_block;
+mod int8;
 mod layer_norm;
 mod pool;
 mod promises;

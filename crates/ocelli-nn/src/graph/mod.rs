@@ -2,9 +2,11 @@
 //!
 //! [`Network::graph`](crate::Network::graph) records what the network does to one image: every operation with
 //! its parameters, batch norms folded into the convolutions. The list is a plain value. What runs networks
-//! elsewhere is made of it, such as ONNX files; [`Graph::run`] is its slow reference in f64.
+//! elsewhere is made of it, such as ONNX files, and so is [`Int8Features`], which computes it in 8-bit integers;
+//! [`Graph::run`] is its slow reference in f64.
 
 mod export;
+mod int8;
 mod record;
 mod reference;
 
@@ -12,6 +14,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 pub use export::{Output, UNKNOWN_SCORE, UniqueNames, UnknownParameters};
+pub use int8::{Int8Features, Ranges};
 
 pub use crate::op::operation::{ConvWindow, Operation, Parameter, PoolWindow};
 

@@ -19,20 +19,19 @@ impl<B: Backbone> Network<B> {
     /// those of [`op`](crate::op) are recorded, and so are all [`layer`](crate::layer)s.
     pub fn graph(&self, [height, width]: [usize; 2]) -> Result<Graph> {
         let image = [self.input_channels(), height, width];
-        let (tape, [features, logits]) = self.recorded(image)?;
+        // Any values will do.
+        let images = Tensor::<4>::full([1, image[0], height, width], 0.5, &Device::flex());
+        let (tape, [features, logits]) = self.recorded(images)?;
         let steps = tape.steps.into_iter().map(|step| (step.operation, step.inputs, step.shape));
         Ok(Graph::new(image, steps, [features, logits]))
     }
 
-    /// The tape of a pass, and which of its values are features and logits.
-    fn recorded(&self, image: [usize; 3]) -> Result<(Tape, [usize; 2])> {
+    /// The tape of a pass of images on the CPU, and which of its values are features and logits.
+    pub(super) fn recorded(&self, images: Tensor<4>) -> Result<(Tape, [usize; 2])> {
         let cpu = Device::flex();
         let network =
             if is_cpu(&self.device()) { self.clone() } else { self.clone().fork(&cpu.clone().autodiff()) };
         let network = network.with_precision(Precision::F32);
-        let [channels, height, width] = image;
-        // Any values will do.
-        let images = Tensor::<4>::full([1, channels, height, width], 0.5, &cpu);
         let ((features, logits), tape) = record(images, names(&network), |images| {
             let features = network.infer_features(images);
             (features.clone(), network.infer_head(features))

@@ -284,6 +284,11 @@ impl Maps {
     }
 }
 
+/// Calls `with` with the values of maps on the CPU in NHWC order, in f32.
+pub(crate) fn with_channels_last<R>(maps: Tensor<4>, with: impl FnOnce(&[f32]) -> R) -> R {
+    with(&Maps::new(primitive(maps)).values::<f32>())
+}
+
 /// The values in the order of the shape; copied only where they have another memory order or element type.
 pub(super) fn values<T: Stored>(tensor: &FlexTensor) -> Cow<'_, [T]> {
     row_major(tensor, tensor.layout().clone())

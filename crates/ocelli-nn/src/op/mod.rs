@@ -34,6 +34,7 @@ pub use conv::{ConvOptions, Padding, conv2d, conv2d_with_bias, conv2d_with_stati
 pub use folded_conv::{ConvTensors, FoldedConv, FoldedNorm};
 pub use fused_block::{FusedStage, TrainableStage, fused_block, trainable_block};
 pub use global_pool::{GlobalPool, global_pool};
+pub(crate) use kernel::with_channels_last;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use ocelli_kernels::Activation;

@@ -139,6 +139,15 @@ impl Tape {
         self.known.get(&storage_of(tensor)).copied()
     }
 
+    /// The smallest and the largest number of the input, and of each step's output.
+    pub fn ranges(&self) -> Vec<[f32; 2]> {
+        let range = |tensor: &FlexTensor| {
+            let ends = |[low, high]: [f32; 2], value: &f32| [low.min(*value), high.max(*value)];
+            values::<f32>(tensor).iter().fold([f32::INFINITY, f32::NEG_INFINITY], ends)
+        };
+        self.values.iter().map(range).collect()
+    }
+
     /// The first operation that took something that no recorded operation had made.
     pub fn unknown(&self) -> Option<&'static str> {
         self.unknown

@@ -7,6 +7,7 @@ mod bounds;
 mod common;
 mod damage;
 mod graph;
+mod int8;
 mod operations;
 mod pickles;
 mod precision;

@@ -17,6 +17,7 @@ use crate::export::ExportPhotos;
 use crate::metric::predictions::probabilities;
 use crate::metric::temperature::apply_temperature;
 use crate::model::Model;
+use crate::model::int8::{PHOTOS_FOR_RANGES, spread_over};
 
 /// How far an exported file and its model agree.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,8 +83,6 @@ const MADE_UP: usize = 3;
 const MULTIPLICATIONS: usize = 16_000_000_000;
 /// The most photos that accuracy is measured on.
 const PHOTOS_FOR_ACCURACY: usize = 200;
-/// The most photos that ranges are found on.
-const PHOTOS_FOR_RANGES: usize = 100;
 /// The most grey levels that resized pixels may differ by, but for one in a thousand: images more than twice as long as
 /// wide are resized in another order.
 const GREY_LEVELS: f64 = 2.0;
@@ -508,12 +507,6 @@ fn check_accuracy(agreement: &Agreement, bound: f64) -> Result<()> {
         false => Ok(()),
         true => Err(Error::QuantizationLoss { measure, before, after, photos: agreement.photos, bound }),
     }
-}
-
-/// All places of a list, first those that are spread over it, at least so many.
-fn spread_over(length: usize, most: usize) -> impl Iterator<Item = usize> {
-    let step = length.div_ceil(most).max(1);
-    (0..step).flat_map(move |first| (first..length).step_by(step))
 }
 
 /// Whether a difference is more than it may be; NaN is no agreement.

@@ -18,8 +18,7 @@ use crate::error::{Error, Result};
 use crate::export::agreement::{Bound, Check, Format};
 use crate::file::write_whole;
 use crate::model::Model;
-use crate::paths::{CONFIG, MODEL};
-use crate::run::finished::FinishedRun;
+use crate::run::finished::{FinishedRun, existing_training_photos};
 use crate::stop::Stop;
 
 pub use crate::export::agreement::{Agreement, WholePhotos};
@@ -310,14 +309,7 @@ impl ExportPhotos {
     /// # Errors
     /// [`Error::NoPhotosToCheck`] where there is none of them any more; where the run is not finished, or damaged.
     pub fn of_run(model: impl AsRef<Path>) -> Result<Self> {
-        let model = model.as_ref();
-        let folder = if model.is_dir() { Some(model) } else { model.parent() };
-        let Some(folder) =
-            folder.filter(|folder| folder.join(CONFIG).is_file() && folder.join(MODEL).is_file())
-        else {
-            return Ok(Self::default());
-        };
-        let run = FinishedRun::open(folder)?;
+        let Some(run) = FinishedRun::of_model(model)? else { return Ok(Self::default()) };
         let mut predictions = run.predictions()?;
         let (images, _) = run.images(&mut predictions, None, 0, &Stop::default())?;
         let mut photos = Self::default();
@@ -333,9 +325,7 @@ impl ExportPhotos {
             let reason = format!("those of its run have moved: {} is not there", first.display());
             return Err(Error::NoPhotosToCheck { reason: Some(reason) });
         }
-        let items = images.items();
-        let training = images.split().train.iter().map(|&item| items.items[item].path.clone());
-        photos.training = training.filter(|path| path.is_file()).collect();
+        photos.training = existing_training_photos(&images);
         Ok(photos)
     }
 

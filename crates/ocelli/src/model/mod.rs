@@ -3,6 +3,7 @@
 pub(crate) mod config;
 pub(crate) mod ensemble;
 pub(crate) mod finite;
+pub(crate) mod int8;
 pub(crate) mod prediction;
 pub(crate) mod samples;
 pub(crate) mod submission;
@@ -18,7 +19,7 @@ use ocelli_data::{
     Augmentation, BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files,
     text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Int8Features, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
@@ -56,6 +57,8 @@ pub struct Model<B: Backbone = AnyBackbone> {
     calibrated: bool,
     min_probability: f32,
     unknown: Option<UnknownOfModel>,
+    /// Computes features in 8-bit integers.
+    int8: Option<Arc<Int8Features<B>>>,
 }
 
 /// A model's unknown score, and its threshold.
@@ -165,6 +168,7 @@ impl<B: Backbone> Model<B> {
             calibrated: false,
             min_probability: 0.0,
             unknown: None,
+            int8: None,
         }
     }
 
@@ -266,8 +270,9 @@ impl<B: Backbone> Model<B> {
         save(path.as_ref(), &self.config, &tensors).map(drop)
     }
 
-    /// Moves the model to another device.
+    /// Moves the model to another device, where it computes in floats.
     pub fn to_device(mut self, device: &Device) -> Self {
+        self.int8 = None;
         self.network = self.network.fork(&device.clone().autodiff());
         self
     }
@@ -451,6 +456,7 @@ impl<B: Backbone> Model<B> {
             .map(|(loader, epoch, weight)| Ok((loader.batches(all.clone(), epoch)?, weight)));
         Ok(Passes {
             network: self.network.clone(),
+            features: self.feature_network(),
             answers: self.answers(tta.map(|tta| tta.mean).unwrap_or_default()),
             items: items.clone(),
             passes: passes.collect::<Result<_>>()?,

@@ -13,6 +13,7 @@ use crate::metric::predictions::{predicted_labels, probabilities};
 use crate::metric::temperature::apply_temperature;
 use crate::model::UnknownOfModel;
 use crate::model::finite::check_outputs;
+use crate::model::int8::FeatureNetwork;
 use crate::model::tta::TtaMean;
 use crate::unknown::Unknown;
 
@@ -134,6 +135,7 @@ impl Answers {
 /// All views of some photos, batch by batch.
 pub(super) struct Passes<B: Backbone> {
     pub(super) network: Network<B>,
+    pub(super) features: FeatureNetwork<B>,
     pub(super) answers: Answers,
     pub(super) items: Arc<Items>,
     /// The batches of each view, and its weight.
@@ -166,7 +168,7 @@ impl<B: Backbone> Passes<B> {
             };
             // The first view is the plain one.
             let unknown = self.unknown.as_ref().filter(|_| views.is_empty());
-            let (logits, of_view) = outputs(&self.network, unknown, &mut batch);
+            let (logits, of_view) = outputs(&self.network, &self.features, unknown, &mut batch);
             if views.is_empty() {
                 scores = of_view.into_iter();
             }
@@ -218,13 +220,14 @@ fn logits_of<'a>(
 /// The logits of a batch, row by row, and its unknown scores, if they are asked for.
 pub(super) fn outputs<B: Backbone>(
     network: &Network<B>,
+    features: &FeatureNetwork<B>,
     unknown: Option<&UnknownOfModel>,
     batch: &mut Batch,
 ) -> (Vec<f32>, Vec<Unknown>) {
     if batch.indices.is_empty() {
         return (Vec::new(), Vec::new());
     }
-    let pooled = network.infer_features(to_tensor(batch, &network.device()));
+    let pooled = features.infer(to_tensor(batch, &network.device()));
     let scores = unknown.map_or_else(Vec::new, |UnknownOfModel { score, threshold }| {
         let features = pooled.clone().into_data().convert::<f32>();
         let features = features.try_into_vec::<f32>().expect("converted to f32");

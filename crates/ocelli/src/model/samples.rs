@@ -81,10 +81,11 @@ impl<B: Backbone> Model<B> {
     /// finite.
     pub fn predict_samples(&self, samples: &[Sample]) -> Vec<Result<Prediction>> {
         let answers = self.answers(TtaMean::default());
+        let features = self.feature_network();
         let mut rows = Vec::with_capacity(samples.len());
         for samples in samples.chunks(self.loading.batch_size) {
             let mut batch = batch_of(samples, self.config().preprocessing.size);
-            let (logits, scores) = outputs(&self.network, self.unknown.as_ref(), &mut batch);
+            let (logits, scores) = outputs(&self.network, &features, self.unknown.as_ref(), &mut batch);
             for (index, row) in logits.chunks_exact(self.config().classes.len()).enumerate() {
                 let photo = format!("image {}", rows.len() + 1);
                 let probabilities = answers.probabilities(&[(1.0, row)], &photo);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::file::write_whole;
+use crate::model::Model;
 use crate::model::ensemble::Ensemble;
 use crate::model::tta::Tta;
 use crate::predict::table::{TableFormat, TableLayout};
@@ -32,6 +33,9 @@ pub struct TableSettings {
     models: Vec<String>,
     calibrated: bool,
     precision: Vec<Precision>,
+    /// Whether features are computed in 8-bit integers.
+    #[serde(default)]
+    int8: bool,
     device: String,
     max_pixels: u64,
     channels: Vec<Channels>,
@@ -59,6 +63,7 @@ impl TableSettings {
             models: models.iter().map(|model| model.digest().unwrap_or("none").to_owned()).collect(),
             calibrated: models.iter().any(|model| model.is_calibrated()),
             precision: models.iter().map(|model| model.network.precision()).collect(),
+            int8: models.iter().any(Model::is_int8),
             device: device.to_owned(),
             max_pixels: models[0].decoder().max_pixels,
             channels: models.iter().map(|model| model.decoder().channels).collect(),
@@ -131,6 +136,7 @@ impl TableSettings {
         compare("`tta` ", json(&before.tta), json(&self.tta));
         compare("`calibrated` ", before.calibrated.to_string(), self.calibrated.to_string());
         compare("the precision", json(&before.precision), json(&self.precision));
+        compare("`int8` ", before.int8.to_string(), self.int8.to_string());
         compare("the device", before.device.clone(), self.device.clone());
         compare("`max_pixels` ", before.max_pixels.to_string(), self.max_pixels.to_string());
         compare("the bands and their range", json(&before.channels), json(&self.channels));

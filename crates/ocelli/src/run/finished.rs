@@ -21,6 +21,7 @@ use crate::metric::Metric;
 use crate::metric::choice::CorrectedEstimate;
 use crate::model::Model;
 use crate::model::config::{self, ModelConfig};
+use crate::paths::{CONFIG, MODEL};
 use crate::recipe::freezing::{Freezing, GROUP_NAMES};
 use crate::recipe::{Phase, TrainPhase};
 use crate::run::config::{Config, RunConfig};
@@ -179,6 +180,26 @@ impl FinishedRun {
     /// [`Error::DamagedResult`] where a file is not as the run wrote it.
     pub fn open(run: impl Into<PathBuf>) -> Result<Self> {
         Self::read(RunFolder::open(run)?.path())
+    }
+
+    /// The run of a model, given the model's file or the folder of its run; `None` where the file is alone.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_model(model: impl AsRef<Path>) -> Result<Option<Self>> {
+        let model = model.as_ref();
+        let folder = if model.is_dir() { Some(model) } else { model.parent() };
+        let is_run = |folder: &&Path| folder.join(CONFIG).is_file() && folder.join(MODEL).is_file();
+        folder.filter(is_run).map(Self::open).transpose()
+    }
+
+    /// The training photos of the run that are still where they were.
+    ///
+    /// # Errors
+    /// As [`predictions`](Self::predictions) and [`images`](Self::images).
+    pub fn training_photos(&self) -> Result<Vec<PathBuf>> {
+        let (images, _) = self.images(&mut self.predictions()?, None, 0, &Stop::default())?;
+        Ok(existing_training_photos(&images))
     }
 
     /// The run's model.
@@ -564,4 +585,11 @@ fn table(path: &Path) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     let header = cells(reader.headers().ok()?);
     let rows = reader.records().filter_map(|record| Some(cells(&record.ok()?))).collect();
     Some((header, rows))
+}
+
+/// The training photos that are there.
+pub(crate) fn existing_training_photos(images: &ImageData) -> Vec<PathBuf> {
+    let items = images.items();
+    let photos = images.split().train.iter().map(|&item| items.items[item].path.clone());
+    photos.filter(|path| path.is_file()).collect()
 }

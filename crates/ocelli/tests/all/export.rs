@@ -180,3 +180,33 @@ fn eight_bits_are_as_accurate_or_refused() {
     let error = export("one.onnx", OnnxPrecision::Int8, &one).unwrap_err();
     assert!(error.to_string().contains("two at least"), "{error}");
 }
+
+/// Features in 8-bit integers: as accurate but for three photos in a hundred, the same for a photo alone.
+#[test]
+fn features_in_integers_predict_nearly_the_same() {
+    let model = trained(96).precision(Precision::F32);
+    let given = photos(120);
+    let integers = model.clone().int8(&given.validation).unwrap();
+    assert!(integers.is_int8() && !model.is_int8());
+    let predicted = |model: &Model| -> Vec<Vec<f32>> {
+        let predictions = model.predict(&given.validation).unwrap();
+        predictions.map(|prediction| prediction.unwrap().probabilities).collect()
+    };
+    let (floats, of_integers) = (predicted(&model), predicted(&integers));
+    let right = |rows: &[Vec<f32>]| {
+        let best = |row: &Vec<f32>| (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();
+        rows.iter().zip(&given.labels).filter(|(row, label)| best(row) == **label).count()
+    };
+    let (before, after) = (right(&floats), right(&of_integers));
+    assert!(before > 72 && after + 4 >= before, "{before} and {after} of 120");
+    assert_ne!(floats, of_integers);
+    let alone = integers.predict(&given.validation[7..8]).unwrap().next().unwrap().unwrap();
+    assert_eq!(alone.probabilities, of_integers[7]);
+    let bytes = std::fs::read(&given.validation[7]).unwrap();
+    assert_eq!(integers.predict_bytes(&bytes).unwrap().probabilities, of_integers[7]);
+
+    let error = model.clone().int8(&[]).unwrap_err();
+    assert!(matches!(error, Error::NoPhotosForRanges { reason: None, .. }), "{error}");
+    let error = model.int8_of_run("nowhere/model.safetensors").unwrap_err();
+    assert!(matches!(error, Error::NoPhotosForRanges { .. }), "{error}");
+}

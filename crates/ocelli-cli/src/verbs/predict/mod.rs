@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use ocelli::{DeviceName, Ensemble, FALSE_REFUSALS, Model, Tta};
 
 use crate::errors::Failure;
-use crate::flags::{ComputeFlags, PixelFlags};
+use crate::flags::{ComputeFlags, Int8Flags, PixelFlags};
 use crate::interrupt;
 use crate::output::{eprintln, is_dash, message, println, progress_bar, shown};
 use crate::photos::{PhotoFinder, photos_of};
@@ -74,6 +74,8 @@ pub struct Predict {
     #[arg(long, value_name = "VIEWS", value_parser = tta)]
     tta: Option<OrNone<Tta>>,
     #[command(flatten)]
+    int8: Int8Flags,
+    #[command(flatten)]
     pixels: PixelFlags,
     #[command(flatten)]
     compute: ComputeFlags,
@@ -116,6 +118,7 @@ impl Predict {
         } else {
             Some(self.compute.device.open()?)
         };
+        let int8 = self.int8.ranges()?;
         let mut models = Vec::new();
         for path in std::iter::once(&self.model).chain(&self.with) {
             let mut model = self.pixels.apply(Model::load(path)?.threads(threads));
@@ -125,6 +128,7 @@ impl Predict {
             if let Some(device) = &device {
                 model = model.to_device(device);
             }
+            model = int8.apply(model, path)?;
             if self.calibrated {
                 model = model.calibrated()?;
             }

@@ -1,0 +1,50 @@
+//! Convolutions of 8-bit integers, for inference.
+//!
+//! Maps are bytes, `[batch, height, width, channels]`; a byte `q` stands for `scale · (q − zero point)`. Dense convolutions
+//! multiply bytes by weights of 8 bits, with a scale for each output channel, and sum in 32 bits: exactly, and alike on
+//! every processor. (AVX2 adds two products in 16 bits, so scales are such that no two neighbouring weights are too much.) Depthwise convolutions multiply bytes by
+//! weights of `f32`: there it is the loads that take time. What follows a convolution is computed in `f32`, and rounded
+//! to the bytes of the output.
+//!
+//! | module | |
+//! |---|---|
+//! | `conv` | [`Int8Conv`]: packed weights, and how work is split |
+//! | `dense` | register tiles of dense and grouped convolutions |
+//! | `depthwise` | those of depthwise convolutions |
+//! | `maps` | [`Int8Maps`], pooling and element-wise operations |
+
+mod conv;
+mod dense;
+mod depthwise;
+mod maps;
+
+pub use conv::{Int8Conv, Int8ConvOptions};
+pub use maps::Int8Maps;
+
+/// The most that two weights of one sign are together before they are rounded: with 1 more, their products with bytes add up
+/// to less than 2¹⁵.
+pub(crate) const MAX_PAIR: i8 = 127;
+
+/// What the bytes of maps stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantization {
+    /// The difference between the numbers of two neighbouring bytes, positive.
+    pub scale: f32,
+    /// The byte that stands for 0.
+    pub zero_point: u8,
+}
+
+impl Quantization {
+    /// Bytes for the numbers between these two, and for 0.
+    pub fn of_range([low, high]: [f32; 2]) -> Self {
+        let (low, high) = (low.min(0.0), high.max(0.0));
+        // What is always 0 needs no steps.
+        let scale = if high > low { ((high - low) / 255.0).max(f32::MIN_POSITIVE) } else { 1.0 };
+        Self { scale, zero_point: (-low / scale).round_ties_even() as u8 }
+    }
+
+    /// The number that a byte stands for.
+    pub fn to_f32(self, byte: u8) -> f32 {
+        self.scale * (f32::from(byte) - f32::from(self.zero_point))
+    }
+}
