@@ -59,14 +59,21 @@ pub enum Error {
     },
     /// A network does something that there are no 8-bit integers for.
     #[error(
-        "8-bit integers are for convolutional networks, and this one has the operation {operation}; use --precision f32 \
-         or bf16"
+        "8-bit integers are for convolutional networks, and this one has the operation {operation}; compute it without them"
     )]
     NotInt8 {
         /// The operation.
         operation: &'static str,
     },
-    /// The images that ranges of 8-bit integers were found on gave numbers without end.
+    /// Ranges of 8-bit integers are of another network, or of images of another size.
+    #[error(
+        "the ranges of 8-bit integers are of another network: {reason}; find them with this one, on images of its size"
+    )]
+    OtherRanges {
+        /// How they differ.
+        reason: String,
+    },
+    /// The images that ranges of 8-bit integers were found on gave numbers that are infinite or NaN.
     #[error(
         "the network's values are not finite in {value} ({low} to {high}): 8-bit integers cannot hold them"
     )]

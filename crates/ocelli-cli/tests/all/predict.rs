@@ -251,4 +251,10 @@ fn integers_answer_nearly_as_floats() {
     place().run(&["predict", "run", "photos/flags", "--out", "floats.csv"]);
     let said = refused(&["run", "photos", "--resume-from", "floats.csv", "--int8"]);
     assert!(said.contains("--int8 was false and is true"), "{said}");
+    // Nor one by the ranges of other photos.
+    place().run(&["predict", "run", "photos/flags", "--out", "integers.csv", "--int8"]);
+    let flag = photo("flags");
+    let others = ["run", "photos", "--resume-from", "integers.csv", "--int8", "--int8-photos", &flag];
+    let said = refused(&others);
+    assert!(said.contains("the ranges of 8-bit integers (by their digests) was "), "{said}");
 }

@@ -5,7 +5,7 @@
 //! channel, and the head stays in f32. Images are computed one by one or a few at a time, each from the first layer to the last on one
 //! thread, so that maps stay in its cache.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -44,8 +44,10 @@ struct Plan {
     features: usize,
     /// How many of the steps take each value.
     uses: Vec<usize>,
-    /// The bytes of the largest maps.
+    /// The values of one image in the largest maps.
     largest: usize,
+    /// The number of features.
+    width: usize,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,13 @@ enum Work {
     Other(Operation),
 }
 
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Maps,
+    Features,
+}
+
 /// A value of some images.
 enum Value {
     Maps(Int8Maps),
@@ -82,13 +91,16 @@ impl Ranges {
     pub fn merge(&mut self, other: &Self) {
         for (name, [low, high]) in &other.0 {
             let range = self.0.entry(name.clone()).or_insert([*low, *high]);
-            *range = [range[0].min(*low), range[1].max(*high)];
+            let is_nan = range.iter().chain([low, high]).any(|end| end.is_nan());
+            *range = if is_nan { [f32::NAN; 2] } else { [range[0].min(*low), range[1].max(*high)] };
         }
     }
 
     /// The quantization of a value. Networks run the same operations on images of every size.
     fn quantization(&self, name: &str) -> Result<Quantization> {
-        let [low, high] = self.0.get(name).copied().unwrap_or([f32::NAN; 2]);
+        let Some(&[low, high]) = self.0.get(name) else {
+            return Err(Error::OtherRanges { reason: format!("they have none of {name}") });
+        };
         if !(low.is_finite() && high.is_finite()) {
             return Err(Error::NoRange { value: name.to_owned(), low, high });
         }
@@ -124,15 +136,22 @@ impl<B: Backbone> Network<B> {
 }
 
 impl<B: Backbone> Int8Features<B> {
-    /// The features of a network by the ranges of its values, for images of this height and width and of others.
+    /// The features of a network by the ranges of its values on images of this height and width. It takes images of other
+    /// sizes too, and keeps packed weights for each size.
     ///
     /// # Errors
     /// [`Error::NotInt8`] where it is no convolutional network; [`Error::NoRange`] where values are not finite;
+    /// [`Error::OtherRanges`] where the ranges are of another network, or of images of another size;
     /// [`Error::NotRecorded`] where custom layers compute by operations of Burn's own.
     pub fn new(network: &Network<B>, ranges: Ranges, size: [usize; 2]) -> Result<Self> {
-        let features = Self { network: network.clone(), ranges, plans: Mutex::default() };
-        features.plan(size)?;
-        Ok(features)
+        let graph = network.graph(size)?;
+        let found: BTreeSet<String> =
+            names(graph.nodes.iter().map(|node| &node.operation)).into_iter().collect();
+        if let Some(name) = ranges.0.keys().find(|name| !found.contains(*name)) {
+            return Err(Error::OtherRanges { reason: format!("this one has no {name}") });
+        }
+        let plan = Arc::new(Plan::new(&graph, &ranges)?);
+        Ok(Self { network: network.clone(), ranges, plans: Mutex::new(HashMap::from([(size, plan)])) })
     }
 
     /// The ranges of the network's values.
@@ -145,24 +164,28 @@ impl<B: Backbone> Int8Features<B> {
     ///
     /// # Errors
     /// Those of [`new`](Self::new), at images of a size that is new.
+    ///
+    /// # Panics
+    /// Where the images have other channels than the network takes.
     pub fn infer(&self, images: Tensor<4>) -> Result<Tensor<2>> {
         let [count, channels, height, width] = images.dims();
         let device = images.device().inner();
         let plan = self.plan([height, width])?;
+        assert_eq!(channels, plan.image[0], "the channels of the images");
         let images = to_cpu(images.inner());
         let rows = with_channels_last(images, |values| plan.run(values, count, channels * height * width));
-        let features = rows.len() / count.max(1);
+        let features = plan.width;
         Ok(Tensor::from_data(TensorData::new(rows, [count, features]), &device))
     }
 
     fn plan(&self, size: [usize; 2]) -> Result<Arc<Plan>> {
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&size) {
+        let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans().get(&size) {
             return Ok(plan.clone());
         }
+        // Without the lock: kernels wait for other threads, whose work may be to ask for a plan, too.
         let plan = Arc::new(Plan::new(&self.network.graph(size)?, &self.ranges)?);
-        plans.insert(size, plan.clone());
-        Ok(plan)
+        Ok(plans().entry(size).or_insert(plan).clone())
     }
 }
 
@@ -172,8 +195,12 @@ impl Plan {
         let nodes = &graph.nodes[..graph.features];
         let names = names(nodes.iter().map(|node| &node.operation));
         let mut quantizations = vec![ranges.quantization(&names[0])?];
+        let mut forms = vec![Form::Maps];
         let mut steps = Vec::new();
         for (node, name) in nodes.iter().zip(&names[1..]) {
+            let inputs: Vec<Form> = node.inputs.iter().map(|input| forms[*input]).collect();
+            let refused = Error::NotInt8 { operation: node.operation.name() };
+            forms.push(Form::after(node, &inputs, graph.shape(node.inputs[0])).ok_or(refused)?);
             let to = match &node.operation {
                 // The numbers that they give are among those that they take.
                 Operation::MaxPool(_) | Operation::AveragePool { .. } => quantizations[node.inputs[0]],
@@ -189,7 +216,8 @@ impl Plan {
         uses[graph.features] += 1;
         let largest = nodes.iter().map(|node| node.shape.iter().product()).max().unwrap_or(0);
         let (image, features) = (graph.image, graph.features);
-        Ok(Self { image, input: quantizations[0], steps, features, uses, largest })
+        let width = graph.shape(features).iter().product();
+        Ok(Self { image, input: quantizations[0], steps, features, uses, largest, width })
     }
 
     /// The features of images in NHWC order, each of so many values.
@@ -256,15 +284,35 @@ impl Work {
                 shift: shift.values.to_vec(),
                 activation: *activation,
             },
-            Operation::LayerNorm { .. }
-            | Operation::Attention { .. }
-            | Operation::Tokens { .. }
-            | Operation::ClassToken
-            | Operation::PatchTokens => {
-                return Err(Error::NotInt8 { operation: node.operation.name() });
-            }
             other => Self::Other(other.clone()),
         })
+    }
+}
+
+impl Form {
+    /// The form of a node's output; `None` where there are no integers for it. `shape` is that of its first input.
+    fn after(node: &Node, inputs: &[Self], shape: &[usize]) -> Option<Self> {
+        let all = |form: Self| inputs.iter().all(|input| *input == form);
+        match &node.operation {
+            Operation::Conv { .. }
+            | Operation::Affine { .. }
+            | Operation::MaxPool(_)
+            | Operation::AveragePool { .. } => all(Self::Maps).then_some(Self::Maps),
+            Operation::GlobalAverage
+            | Operation::GlobalMaximumAndAverage
+            | Operation::AdaptiveAverage { .. } => all(Self::Maps).then_some(Self::Features),
+            Operation::Linear { .. } => all(Self::Features).then_some(Self::Features),
+            Operation::ScaleChannels => (inputs[0] == Self::Maps).then_some(Self::Maps),
+            Operation::Concat | Operation::Sigmoid | Operation::HardSigmoid | Operation::Activate(_) => {
+                all(inputs[0]).then_some(inputs[0])
+            }
+            Operation::Reshape(_) => match (inputs[0], shape, &node.shape[..]) {
+                (Self::Features, _, [_, 1, 1]) => Some(Self::Maps),
+                (Self::Features, _, [_]) | (Self::Maps, [_, 1, 1], [_]) => Some(Self::Features),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 }
 

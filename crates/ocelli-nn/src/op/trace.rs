@@ -139,11 +139,15 @@ impl Tape {
         self.known.get(&storage_of(tensor)).copied()
     }
 
-    /// The smallest and the largest number of the input, and of each step's output.
+    /// The smallest and the largest number of the input, and of each step's output; NaN where one is NaN.
     pub fn ranges(&self) -> Vec<[f32; 2]> {
         let range = |tensor: &FlexTensor| {
+            let values = values::<f32>(tensor);
+            if values.iter().any(|value| value.is_nan()) {
+                return [f32::NAN; 2];
+            }
             let ends = |[low, high]: [f32; 2], value: &f32| [low.min(*value), high.max(*value)];
-            values::<f32>(tensor).iter().fold([f32::INFINITY, f32::NEG_INFINITY], ends)
+            values.iter().fold([f32::INFINITY, f32::NEG_INFINITY], ends)
         };
         self.values.iter().map(range).collect()
     }

@@ -1,7 +1,7 @@
 //! Features in 8-bit integers, beside those in f32.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ocelli_nn::{Arch, Error, Int8Features, Network, TensorFile};
+use ocelli_nn::{Arch, Error, Int8Features, Network, Ranges, TensorFile};
 
 use crate::common::{images, with_formula_weights};
 
@@ -88,4 +88,23 @@ fn values_without_end_are_refused() {
     let ranges = network.ranges(tensor(&some, [32, 32])).unwrap();
     let error = Int8Features::new(&network, ranges, [32, 32]).unwrap_err();
     assert!(matches!(&error, Error::NoRange { value, .. } if value == "images"), "{error}");
+    some[7] = f32::NAN;
+    let mut ranges = network.ranges(tensor(&images(1, [3, 32, 32]), [32, 32])).unwrap();
+    ranges.merge(&network.ranges(tensor(&some, [32, 32])).unwrap());
+    let error = Int8Features::new(&network, ranges, [32, 32]).unwrap_err();
+    assert!(matches!(&error, Error::NoRange { .. }), "{error}");
+}
+
+#[test]
+fn ranges_of_another_network_are_refused() {
+    let network = |arch: Arch| with_formula_weights(arch.untrained(3, 5, 1, &Device::flex()));
+    let images = tensor(&images(2, [3, 32, 32]), [32, 32]);
+    let ranges = network(Arch::ResNet34).ranges(images.clone()).unwrap();
+    for (arch, ranges) in [(Arch::ResNet18, ranges), (Arch::ResNet18, Ranges::default())] {
+        let error = Int8Features::new(&network(arch), ranges, [32, 32]).unwrap_err();
+        assert!(matches!(&error, Error::OtherRanges { .. }), "{error}");
+    }
+    let network = network(Arch::ResNet18);
+    let features = Int8Features::new(&network, network.ranges(images.clone()).unwrap(), [32, 32]).unwrap();
+    assert_eq!(features.infer(images.clone()).unwrap().dims(), network.infer_features(images).dims());
 }

@@ -38,7 +38,7 @@ pub(crate) const PHOTOS_FOR_RANGES: usize = 100;
 /// Photos that are recorded together: all of their values are in memory at once.
 const RECORDED_TOGETHER: usize = 4;
 
-/// Places among so many, the first `most` of which are spread over all, each once.
+/// The numbers below `length`, each once, in an order whose first `most` are spread over all.
 pub(crate) fn spread_over(length: usize, most: usize) -> impl Iterator<Item = usize> {
     let step = length.div_ceil(most).max(1);
     (0..step).flat_map(move |first| (first..length).step_by(step))
@@ -52,10 +52,12 @@ impl Model {
     /// As [`int8`](Self::int8) and [`FinishedRun::training_photos`]; [`Error::NoPhotosForRanges`] also where the file is
     /// alone.
     pub fn int8_of_run(self, model: impl AsRef<Path>) -> Result<Self> {
-        let photos = match FinishedRun::of_model(model)? {
-            Some(run) => run.training_photos()?,
-            None => Vec::new(),
-        };
+        let Some(run) = FinishedRun::of_model(model)? else { return self.int8(&[]) };
+        let photos = run.training_photos()?;
+        if photos.is_empty() {
+            let reason = Some("the training images of its run are not where they were".to_owned());
+            return Err(Error::NoPhotosForRanges { model: self.origin, reason });
+        }
         self.int8(&photos)
     }
 }
@@ -83,6 +85,13 @@ impl<B: Backbone> Model<B> {
     /// Whether features are computed in [8-bit integers](Self::int8).
     pub fn is_int8(&self) -> bool {
         self.int8.is_some()
+    }
+
+    /// A digest of the ranges that the [8-bit integers](Self::int8) are by.
+    pub(crate) fn int8_digest(&self) -> Option<String> {
+        let ranges = self.int8.as_ref()?.ranges();
+        let text = serde_json::to_string(ranges).expect("plain values serialise");
+        Some(blake3::hash(text.as_bytes()).to_hex().to_string())
     }
 
     /// What computes features.

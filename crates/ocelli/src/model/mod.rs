@@ -293,7 +293,8 @@ impl<B: Backbone> Model<B> {
         &self.origin
     }
 
-    /// Sets another precision than the model was validated with; probabilities then differ slightly.
+    /// Sets another precision than the model was validated with; probabilities then differ slightly. Features in
+    /// [8-bit integers](Self::int8) do not depend on it.
     pub fn precision(self, precision: Precision) -> Self {
         Self { network: self.network.with_precision(precision), ..self }
     }

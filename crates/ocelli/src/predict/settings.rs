@@ -33,9 +33,9 @@ pub struct TableSettings {
     models: Vec<String>,
     calibrated: bool,
     precision: Vec<Precision>,
-    /// Whether features are computed in 8-bit integers.
+    /// Where features are computed in 8-bit integers: the digest of each model's ranges.
     #[serde(default)]
-    int8: bool,
+    int8: Option<Vec<Option<String>>>,
     device: String,
     max_pixels: u64,
     channels: Vec<Channels>,
@@ -63,7 +63,7 @@ impl TableSettings {
             models: models.iter().map(|model| model.digest().unwrap_or("none").to_owned()).collect(),
             calibrated: models.iter().any(|model| model.is_calibrated()),
             precision: models.iter().map(|model| model.network.precision()).collect(),
-            int8: models.iter().any(Model::is_int8),
+            int8: models.iter().any(Model::is_int8).then(|| models.iter().map(Model::int8_digest).collect()),
             device: device.to_owned(),
             max_pixels: models[0].decoder().max_pixels,
             channels: models.iter().map(|model| model.decoder().channels).collect(),
@@ -136,7 +136,11 @@ impl TableSettings {
         compare("`tta` ", json(&before.tta), json(&self.tta));
         compare("`calibrated` ", before.calibrated.to_string(), self.calibrated.to_string());
         compare("the precision", json(&before.precision), json(&self.precision));
-        compare("`int8` ", before.int8.to_string(), self.int8.to_string());
+        compare("`int8` ", before.int8.is_some().to_string(), self.int8.is_some().to_string());
+        if before.int8.is_some() == self.int8.is_some() {
+            let what = "the ranges of 8-bit integers (by their digests)";
+            compare(what, json(&before.int8), json(&self.int8));
+        }
         compare("the device", before.device.clone(), self.device.clone());
         compare("`max_pixels` ", before.max_pixels.to_string(), self.max_pixels.to_string());
         compare("the bands and their range", json(&before.channels), json(&self.channels));
