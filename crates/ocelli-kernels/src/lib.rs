@@ -103,7 +103,7 @@ pub use elementwise::{
     concat_channels, round_to, scale_channels, scale_channels_backward, slice_channels, sum_of_squares, widen,
 };
 pub use half::bf16;
-pub use int8::{Int8Conv, Int8ConvOptions, Int8Maps, Quantization};
+pub use int8::{Int8Conv, Int8ConvOptions, Int8Maps, MAX_PAIR, Quantization};
 pub use isa::{Isa, IsaError};
 pub use layer_norm::LayerNorm;
 pub use linear::{linear, linear_backward_data, linear_backward_weights};

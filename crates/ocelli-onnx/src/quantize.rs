@@ -3,8 +3,13 @@
 //! Files have pairs of `QuantizeLinear` and `DequantizeLinear` ("QDQ"), as onnxruntime's own tool writes them: engines join
 //! what lies between such pairs into operators for integers, or compute in floats what they have no operator for. Weights
 //! are int8 with a scale for each output channel, activations uint8 with a scale and a zero point, biases int32.
+//!
+//! Engines add two products in 16 bits on x86-64 without VNNI, and cut off what does not fit; which two, is theirs. So the
+//! scale of a channel is such that no two of its weights are more than [`MAX_PAIR`] together, and all engines agree.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use ocelli_kernels::{MAX_PAIR, Quantization};
 
 use crate::builder::Builder;
 use crate::model::Model;
@@ -51,18 +56,17 @@ impl Model {
         let graph = model.graph_mut();
         let layers = layers(graph);
         let mut builder = Builder::beside(graph);
-        let mut scales = HashMap::new();
+        let mut quantizations = HashMap::new();
         for name in &values {
-            let scale = scale_of(name, ranges)?;
-            scales.insert(name.clone(), scale);
+            quantizations.insert(name.clone(), quantization(name, ranges)?);
         }
         // Weights and biases: a node before the layer that takes them.
         let mut before: HashMap<usize, Vec<NodeProto>> = HashMap::new();
         for layer in &layers {
             let input = graph.node[layer.at].input[0].clone();
             // The only values without a scale are outputs of the file, which no layer takes.
-            let Some((input_scale, _)) = scales.get(&input) else { continue };
-            let bias = layer.bias.map(|bias| (&graph.initializer[bias], *input_scale));
+            let Some(of_input) = quantizations.get(&input) else { continue };
+            let bias = layer.bias.map(|bias| (&graph.initializer[bias], of_input.scale));
             let (weight, bias) =
                 quantized_weights(&mut builder, &graph.initializer[layer.weight], layer.axis, bias);
             before.entry(layer.at).or_default().append(&mut builder.nodes);
@@ -76,7 +80,7 @@ impl Model {
         let mut renamed = HashMap::new();
         let mut after: HashMap<String, Vec<NodeProto>> = HashMap::new();
         for name in &values {
-            let (scale, zero_point) = scales[name];
+            let Quantization { scale, zero_point } = quantizations[name];
             builder.part(name.rsplit_once(':').map_or(name, |(node, _)| node));
             let scale = builder.float("scale", scale);
             let zero_point = builder.constant("zero_point", DataType::Uint8, &[], vec![zero_point]);
@@ -168,15 +172,10 @@ fn values_of(graph: &GraphProto, layer: &Layer) -> Vec<String> {
     values
 }
 
-/// Scale and zero point of a value; 0 is always one of the steps.
-fn scale_of(name: &str, ranges: &Ranges) -> Result<(f32, u8)> {
+/// What the bytes of a value stand for.
+fn quantization(name: &str, ranges: &Ranges) -> Result<Quantization> {
     let range = ranges.get(name).filter(|range| range.iter().all(|end| end.is_finite()));
-    let &[low, high] = range.ok_or_else(|| Error::NoRange { value: name.to_owned() })?;
-    let (low, high) = (low.min(0.0), high.max(0.0));
-    let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
-    // What is always 0 needs no steps either.
-    let scale = if high - low > 0.0 { scale } else { 1.0 };
-    Ok((scale, (-low / scale).round_ties_even().clamp(0.0, 255.0) as u8))
+    range.copied().map(Quantization::of_range).ok_or_else(|| Error::NoRange { value: name.to_owned() })
 }
 
 /// Weights and bias as integers; returns the names of their floats.
@@ -191,11 +190,14 @@ fn quantized_weights(
     let channels = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     let channel = |at: usize| at / inner % channels;
-    let mut scales = vec![0f32; channels];
+    let mut largest = vec![[0f32; 2]; channels];
     for (at, value) in values.iter().enumerate() {
-        let scale = &mut scales[channel(at)];
-        *scale = scale.max(value.abs() / 127.0);
+        let [first, second] = &mut largest[channel(at)];
+        *second = second.max(value.abs().min(*first));
+        *first = first.max(value.abs());
     }
+    let mut scales: Vec<f32> =
+        largest.into_iter().map(|[first, second]| (first + second) / f32::from(MAX_PAIR)).collect();
     let biases = bias.map(|(bias, input_scale)| (floats(bias), input_scale));
     for (channel, scale) in scales.iter_mut().enumerate() {
         if let Some((biases, input_scale)) = &biases {
@@ -207,7 +209,7 @@ fn quantized_weights(
         }
     }
     let integers = values.iter().enumerate().map(|(at, value)| {
-        let steps = (value / scales[channel(at)]).round_ties_even().clamp(-127.0, 127.0);
+        let steps = (value / scales[channel(at)]).round_ties_even();
         (steps as i8).to_le_bytes()[0]
     });
     builder.part(weight.name.rsplit_once('/').map_or("", |(part, _)| part));

@@ -4,6 +4,7 @@ use super::{
     MAX_PAIR, Quantization,
     dense::{DenseKernel, PackedBytes},
     depthwise::{self, DepthwiseKernel, PackedFilters},
+    epilogue::Epilogue,
     maps::{Int8Maps, pixel_bytes},
 };
 use crate::{
@@ -55,37 +56,20 @@ enum Weights {
     Depthwise(PackedFilters),
 }
 
-/// What becomes of sums: `activation(sum · factor + shift + residual)`, as a byte.
-#[derive(Clone, Copy)]
-pub(super) struct Epilogue<'a> {
-    /// Of each channel, with room for a whole vector behind.
-    pub factors: &'a [f32],
-    pub shifts: &'a [f32],
-    pub residual: Option<Residual<'a>>,
-    /// Where it is more than a clamp: then shifts and residual are numbers, and otherwise bytes.
-    pub activation: Option<(Activation, Quantization)>,
-    /// The smallest and the largest byte.
-    pub bounds: [f32; 2],
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Residual<'a> {
-    pub bytes: &'a [u8],
-    /// Of its bytes.
-    pub factor: f32,
-    pub shift: f32,
-}
+/// The most products of a sum: of 127 with bytes, they fit into 32 bits.
+const MAX_PRODUCTS: usize = 1 << 16;
 
 impl Int8Conv {
     /// Packs weights `[outputs, channels / groups, rows, columns]` and biases `[outputs]`. The weights of dense and grouped
     /// convolutions are rounded to steps of a size of each output channel.
     ///
     /// # Panics
-    /// On slices of other lengths, and where the groups do not divide the channels.
+    /// On slices of other lengths, where the groups do not divide the channels, and on more than 65,536 weights of an output.
     pub fn pack(options: Int8ConvOptions, weights: &[f32], bias: &[f32]) -> Self {
         let Int8ConvOptions { channels: [inputs, outputs], kernel, groups, .. } = options;
         assert!(inputs % groups == 0 && outputs % groups == 0, "groups divide the channels");
         let per_output = inputs / groups * kernel[0] * kernel[1];
+        assert!(per_output <= MAX_PRODUCTS, "{per_output} weights of an output are more than {MAX_PRODUCTS}");
         assert_len("weights", weights, outputs * per_output);
         assert_len("bias", bias, outputs);
         let isa = Isa::current();
@@ -107,11 +91,12 @@ impl Int8Conv {
                 .collect();
             let sum = |weights: &[i8]| weights.iter().map(|weight| f32::from(*weight)).sum();
             let sums = steps.into_iter().zip(integers.chunks_exact(per_output).map(sum)).collect();
-            (Weights::Dense(PackedBytes::pack(isa, &options, &integers)), sums)
+            (Weights::Dense(PackedBytes::pack(isa, options.channels, kernel, groups, &integers)), sums)
         };
-        let in_bytes = is_clamp(options.activation);
-        let step = if in_bytes { to.scale } else { 1.0 };
-        let zero = if in_bytes { f32::from(to.zero_point) } else { 0.0 };
+        let (step, zero) = match is_clamp(options.activation) {
+            true => (to.scale, f32::from(to.zero_point)),
+            false => (1.0, 0.0),
+        };
         let padded = outputs + 2 * simd::lanes(isa);
         let (mut factors, mut shifts) = (vec![0.0; padded], vec![0.0; padded]);
         for (output, (of_weight, sum)) in all.into_iter().enumerate() {
@@ -153,7 +138,10 @@ impl Int8Conv {
         if let Some(residual) = residual {
             assert_eq!(residual.shape(), y.shape(), "a residual of the output's shape");
         }
-        let epilogue = self.epilogue(residual);
+        let activation = self.options.activation;
+        let scales = [&self.factors[..], &self.shifts];
+        let epilogue =
+            Epilogue::new(scales, residual.map(Int8Maps::coded), activation, to, is_clamp(activation));
         let target = SharedMut::new(y.bytes_mut());
         match &self.weights {
             Weights::Dense(weights) if padding == Padding::default() => {
@@ -163,25 +151,6 @@ impl Int8Conv {
             Weights::Depthwise(weights) => self.depthwise(weights, &shape, x, epilogue, target),
         }
         y
-    }
-
-    fn epilogue<'a>(&'a self, residual: Option<&'a Int8Maps>) -> Epilogue<'a> {
-        let to = self.options.quantization[1];
-        let in_bytes = is_clamp(self.options.activation);
-        let residual = residual.map(|residual| {
-            let from = residual.quantization();
-            let factor = if in_bytes { from.scale / to.scale } else { from.scale };
-            Residual { bytes: residual.bytes(), factor, shift: -factor * f32::from(from.zero_point) }
-        });
-        let bounds = self.options.activation.limits().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
-        let bounds = bounds.map(|bound| (bound / to.scale + f32::from(to.zero_point)).clamp(0.0, 255.0));
-        Epilogue {
-            bounds,
-            factors: &self.factors,
-            shifts: &self.shifts,
-            residual,
-            activation: (!in_bytes).then_some((self.options.activation, to)),
-        }
     }
 
     /// `x` is padded.
@@ -198,12 +167,7 @@ impl Int8Conv {
         let pixels = shape.batch * shape.out_height() * shape.out_width();
         let target = threads::target_pieces(16);
         let pieces = pieces(pixels, target, bytes, weights.tile_pixels());
-        let splits = (target / pieces.len().max(1)).clamp(1, weights.blocks().len());
-        let per_split = weights.blocks().len().div_ceil(splits);
-        let work: Vec<_> = pieces
-            .iter()
-            .flat_map(|piece| weights.blocks().chunks(per_split).map(move |blocks| (piece, blocks)))
-            .collect();
+        let work = threads::with_blocks(&pieces, weights.blocks(), target);
         work.into_par_iter().with_min_len(threads::min_len(1)).for_each(|(piece, blocks)| {
             let kernel = DenseKernel { weights, shape, x, epilogue, y, piece: piece.clone(), blocks };
             run_on_bytes(self.isa, kernel);

@@ -4,11 +4,10 @@
 //! added to the maps before.
 
 use super::{
-    conv::{Epilogue, Int8ConvOptions},
-    maps::{Int8Maps, bounded, pixel_bytes},
+    epilogue::{Epilogue, store_bytes},
+    maps::{Int8Maps, pixel_bytes},
 };
 use crate::{
-    activation::activate,
     buffer_pool::AlignedWords,
     isa::Isa,
     shape::Conv2dShape,
@@ -24,7 +23,8 @@ pub(super) struct PackedBytes {
     blocks: Vec<Block>,
     /// Words of a group's channels.
     words_per_tap: usize,
-    many_registers: bool,
+    /// Pixels of a register tile.
+    tile: usize,
 }
 
 /// Output channels that are computed together.
@@ -42,11 +42,19 @@ pub(super) struct Block {
 
 /// Vectors of a block.
 const VECTORS: usize = 2;
+/// Pixels of a register tile, where there are many registers and where there are few.
+const MANY: usize = 12;
+const FEW: usize = 6;
 
 impl PackedBytes {
     /// Packs integers `[outputs, channels / groups, rows, columns]`.
-    pub(super) fn pack(isa: Isa, options: &Int8ConvOptions, weights: &[i8]) -> Self {
-        let Int8ConvOptions { channels: [inputs, outputs], kernel, groups, .. } = *options;
+    pub(super) fn pack(
+        isa: Isa,
+        [inputs, outputs]: [usize; 2],
+        kernel: [usize; 2],
+        groups: usize,
+        weights: &[i8],
+    ) -> Self {
         let lanes = simd::lanes(isa);
         let [group_in, group_out] = [inputs / groups, outputs / groups];
         // Groups that do not fill a vector with their channels are computed together, with zeros between them.
@@ -89,16 +97,16 @@ impl PackedBytes {
                 }
             }
         }
-        Self { words, blocks, words_per_tap, many_registers: simd::has_many_registers(isa) }
+        Self { words, blocks, words_per_tap, tile: if simd::has_many_registers(isa) { MANY } else { FEW } }
     }
 
     pub(super) fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// Pixels that a register tile has.
+    /// Pixels of a register tile.
     pub(super) fn tile_pixels(&self) -> usize {
-        if self.many_registers { 12 } else { 6 }
+        self.tile
     }
 }
 
@@ -129,15 +137,15 @@ impl Kernel for DenseKernel<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let inputs = self.inputs(if S::MANY_REGISTERS { 12 } else { 6 });
+        let inputs = self.inputs(self.weights.tile);
         for block in self.blocks {
             // SAFETY: the processor has S.
             unsafe {
                 match (S::MANY_REGISTERS, block.vectors) {
-                    (true, 1) => self.tiles::<S, 12, 1>(&inputs, block),
-                    (true, _) => self.tiles::<S, 12, 2>(&inputs, block),
-                    (false, 1) => self.tiles::<S, 6, 1>(&inputs, block),
-                    (false, _) => self.tiles::<S, 6, 2>(&inputs, block),
+                    (true, 1) => self.tiles::<S, MANY, 1>(&inputs, block),
+                    (true, _) => self.tiles::<S, MANY, 2>(&inputs, block),
+                    (false, 1) => self.tiles::<S, FEW, 1>(&inputs, block),
+                    (false, _) => self.tiles::<S, FEW, 2>(&inputs, block),
                 }
             }
         }
@@ -185,34 +193,25 @@ impl DenseKernel<'_> {
 
     #[inline(always)]
     unsafe fn tiles<S: Simd, const P: usize, const V: usize>(&self, inputs: &Inputs, block: &Block) {
-        let whole = block.count == V * S::LANES;
         for start in (0..inputs.pixels).step_by(P) {
             // SAFETY: the processor has S; see `tile`.
             unsafe {
-                match (self.epilogue.residual.is_some(), self.epilogue.activation.is_some(), whole) {
-                    (false, false, true) => self.tile::<S, P, V, false, false, true>(inputs, block, start),
-                    (false, false, false) => self.tile::<S, P, V, false, false, false>(inputs, block, start),
-                    (true, false, _) => self.tile::<S, P, V, true, false, false>(inputs, block, start),
-                    (_, true, _) => self.tile::<S, P, V, true, true, false>(inputs, block, start),
+                match (self.epilogue.has_residual(), self.epilogue.is_activated()) {
+                    (false, false) => self.tile::<S, P, V, false, false>(inputs, block, start),
+                    (true, false) => self.tile::<S, P, V, true, false>(inputs, block, start),
+                    (_, true) => self.tile::<S, P, V, true, true>(inputs, block, start),
                 }
             }
         }
     }
 
     /// Pixels `start..start + P` as far as there are any. `RESIDUAL`: there may be one; `ACTIVATED`: there is an activation
-    /// that is more than a clamp; `WHOLE`: the block fills its vectors.
+    /// that is more than a clamp.
     ///
     /// # Safety
-    /// The processor has S. Pointers are to a pixel's channels, to those of the last pixel with slack behind, or to zeros.
+    /// The processor has S. Pointers are to a pixel's channels, those of the last pixel with slack behind.
     #[inline(always)]
-    unsafe fn tile<
-        S: Simd,
-        const P: usize,
-        const V: usize,
-        const RESIDUAL: bool,
-        const ACTIVATED: bool,
-        const WHOLE: bool,
-    >(
+    unsafe fn tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool, const ACTIVATED: bool>(
         &self,
         inputs: &Inputs,
         block: &Block,
@@ -243,61 +242,22 @@ impl DenseKernel<'_> {
             unrolled!(p < P, {
                 if p < pixels {
                     let at = first + p * stride;
-                    if V == 2 && (WHOLE || lanes == S::LANES) {
-                        let second = at + S::LANES;
-                        let pair = [
-                            self.byte::<S, RESIDUAL, ACTIVATED>(sums[p][0], block.first, at),
-                            self.byte::<S, RESIDUAL, ACTIVATED>(
-                                sums[p][V - 1],
-                                block.first + S::LANES,
-                                second,
-                            ),
-                        ];
-                        S::store_u8_pair(self.y.at(at), pair[0], pair[1]);
+                    let mut bytes = [S::splat_word(0); V];
+                    for v in 0..V {
+                        let (channel, at) = (block.first + v * S::LANES, at + v * S::LANES);
+                        let sums = S::from_integers(sums[p][v]);
+                        bytes[v] = self.epilogue.apply::<S, RESIDUAL, ACTIVATED>(sums, channel, at);
+                    }
+                    if V == 2 && lanes == S::LANES {
+                        S::store_u8_pair(self.y.at(at), bytes[0], bytes[V - 1]);
                     } else {
                         for v in 0..V {
-                            let at = at + v * S::LANES;
-                            let channel = block.first + v * S::LANES;
-                            let value = self.byte::<S, RESIDUAL, ACTIVATED>(sums[p][v], channel, at);
-                            if v + 1 < V || lanes == S::LANES {
-                                S::store_u8(self.y.at(at), value);
-                            } else {
-                                S::store_u8_first(self.y.at(at), lanes, value);
-                            }
+                            let lanes = if v + 1 < V { S::LANES } else { lanes };
+                            store_bytes::<S>(self.y.at(at + v * S::LANES), lanes, bytes[v]);
                         }
                     }
                 }
             });
-        }
-    }
-
-    /// What becomes of a vector of sums, `channel` and those behind it, before it is rounded to the bytes at `at`.
-    ///
-    /// # Safety
-    /// The processor has S; the output has the bytes, and slack.
-    #[inline(always)]
-    unsafe fn byte<S: Simd, const RESIDUAL: bool, const ACTIVATED: bool>(
-        &self,
-        sums: S::V,
-        channel: usize,
-        at: usize,
-    ) -> S::V {
-        let epilogue = &self.epilogue;
-        // SAFETY: the caller's promise. There is a whole vector behind each channel's factor.
-        unsafe {
-            let factor = S::load(epilogue.factors.as_ptr().add(channel));
-            let shift = S::load(epilogue.shifts.as_ptr().add(channel));
-            let mut value = S::fma(S::from_integers(sums), factor, shift);
-            if RESIDUAL && let Some(residual) = epilogue.residual {
-                let bytes = S::load_u8(residual.bytes.as_ptr().add(at));
-                let shift = S::splat(residual.shift);
-                value = S::add(value, S::fma(bytes, S::splat(residual.factor), shift));
-            }
-            if ACTIVATED && let Some((activation, to)) = epilogue.activation {
-                value = activate::<S>(activation, value);
-                value = S::fma(value, S::splat(1.0 / to.scale), S::splat(f32::from(to.zero_point)));
-            }
-            bounded::<S>(value, epilogue.bounds)
         }
     }
 }

@@ -4,11 +4,10 @@
 //! taps, and no tap is outside.
 
 use super::{
-    conv::Epilogue,
-    maps::{Int8Maps, bounded, pixel_bytes},
+    epilogue::{Epilogue, store_bytes},
+    maps::{Int8Maps, pixel_bytes},
 };
 use crate::{
-    activation::activate,
     buffer_pool::{AlignedWords, Scratch},
     shape::Conv2dShape,
     shared_mut::SharedMut,
@@ -227,29 +226,11 @@ impl DepthwiseKernel<'_> {
             let lanes = S::LANES.min(self.weights.channels - channel);
             let out_bytes = pixel_bytes(shape.out_channels);
             let first = (row * width + start) * out_bytes + channel;
-            let epilogue = &self.epilogue;
-            let factor = S::load(epilogue.factors.as_ptr().add(channel));
-            let shift = S::load(epilogue.shifts.as_ptr().add(channel));
             unrolled!(p < P, {
                 if p < count {
                     let at = first + p * out_bytes;
-                    let mut value = S::fma(sums[p], factor, shift);
-                    if let Some(residual) = epilogue.residual {
-                        let bytes = S::load_u8(residual.bytes.as_ptr().add(at));
-                        let shift = S::splat(residual.shift);
-                        value = S::add(value, S::fma(bytes, S::splat(residual.factor), shift));
-                    }
-                    if let Some((activation, to)) = epilogue.activation {
-                        value = activate::<S>(activation, value);
-                        let zero = S::splat(f32::from(to.zero_point));
-                        value = S::fma(value, S::splat(1.0 / to.scale), zero);
-                    }
-                    let value = bounded::<S>(value, epilogue.bounds);
-                    if lanes == S::LANES {
-                        S::store_u8(self.y.at(at), value);
-                    } else {
-                        S::store_u8_first(self.y.at(at), lanes, value);
-                    }
+                    let value = self.epilogue.apply::<S, true, true>(sums[p], channel, at);
+                    store_bytes::<S>(self.y.at(at), lanes, value);
                 }
             });
         }

@@ -1,13 +1,19 @@
 //! Maps of bytes, pooling and element-wise operations.
 
-use super::Quantization;
+use super::{
+    Quantization,
+    epilogue::{Epilogue, bounded, store_bytes},
+};
 use crate::{
-    activation::{Activation, activate},
+    activation::Activation,
     buffer_pool::Scratch,
+    element,
     isa::Isa,
     shape::{Padding, Pool2dShape, assert_len},
-    simd::{Kernel, ROUNDING, Simd, run_on},
+    shared_mut::SharedMut,
+    simd::{self, Kernel, ROUNDING, Simd, run_on},
 };
+use std::ops::Range;
 
 /// Maps of 8-bit integers: `[batch, height, width, channels]`, each pixel's channels padded to a multiple of four bytes.
 #[derive(Debug)]
@@ -17,6 +23,9 @@ pub struct Int8Maps {
     shape: [usize; 4],
     quantization: Quantization,
 }
+
+/// The most pixels of an image: sums of as many bytes fit into 32 bits.
+const MAX_PIXELS: usize = 1 << 24;
 
 /// Bytes after the last pixel, which vectors of its channels may reach into.
 const SLACK: usize = 64;
@@ -28,18 +37,25 @@ pub(super) fn pixel_bytes(channels: usize) -> usize {
 
 impl Int8Maps {
     /// Maps whose bytes hold any values until they are written.
+    ///
+    /// # Panics
+    /// On images of more than 2²⁴ pixels.
     pub(super) fn take(shape: [usize; 4], quantization: Quantization) -> Self {
         let [batch, height, width, channels] = shape;
-        let bytes = batch * height * width * pixel_bytes(channels) + SLACK;
-        Self { bytes: Scratch::take(bytes.div_ceil(4)), shape, quantization }
+        let pixels = height.checked_mul(width).filter(|pixels| *pixels <= MAX_PIXELS);
+        let bytes = pixels
+            .and_then(|pixels| pixels.checked_mul(batch)?.checked_mul(pixel_bytes(channels)))
+            .unwrap_or_else(|| panic!("maps of bytes cannot have the size {shape:?}"));
+        Self { bytes: Scratch::take((bytes + SLACK).div_ceil(4)), shape, quantization }
     }
 
     /// The bytes nearest to these numbers, `[batch, height, width, channels]`.
     ///
     /// # Panics
-    /// If there are more or fewer numbers than the shape has.
+    /// If there are more or fewer numbers than the shape has, and on images of more than 2²⁴ pixels.
     pub fn from_f32(shape: [usize; 4], values: &[f32], quantization: Quantization) -> Self {
-        assert_len("values", values, shape.iter().product());
+        let len = shape.iter().try_fold(1usize, |len, size| len.checked_mul(*size));
+        assert_len("values", values, len.unwrap_or(usize::MAX));
         let mut maps = Self::take(shape, quantization);
         let channels = shape[3];
         let kernel = QuantizeKernel {
@@ -98,6 +114,11 @@ impl Int8Maps {
         self.shape[..3].iter().product()
     }
 
+    /// All bytes, and what they stand for.
+    pub(super) fn coded(&self) -> (&[u8], Quantization) {
+        (self.bytes(), self.quantization)
+    }
+
     /// All bytes, those of padding and slack too.
     pub(super) fn bytes(&self) -> &[u8] {
         // SAFETY: as many words, and every pattern of bits is four bytes.
@@ -115,7 +136,7 @@ impl Int8Maps {
     /// # Panics
     /// If the shape is not that of the maps, or does not [validate](Pool2dShape::validate).
     pub fn max_pool(&self, shape: &Pool2dShape) -> Self {
-        self.pool(shape, self.quantization, |window, channel, _| {
+        self.pool(shape, |window, channel, _| {
             window.iter().map(|pixel| pixel[channel]).max().expect("windows reach into the maps")
         })
     }
@@ -126,7 +147,7 @@ impl Int8Maps {
     /// As [`max_pool`](Self::max_pool).
     pub fn average_pool(&self, shape: &Pool2dShape, count_padding: bool) -> Self {
         let zero_point = u32::from(self.quantization.zero_point);
-        self.pool(shape, self.quantization, |window, channel, all| {
+        self.pool(shape, |window, channel, all| {
             let sum: u32 = window.iter().map(|pixel| u32::from(pixel[channel])).sum();
             let (sum, count) = match count_padding {
                 true => (sum + zero_point * (all - window.len()) as u32, all as u32),
@@ -137,17 +158,12 @@ impl Int8Maps {
     }
 
     /// `of` is given the pixels of a window that are inside of the map, the channel, and the pixels with padding.
-    fn pool(
-        &self,
-        shape: &Pool2dShape,
-        quantization: Quantization,
-        of: impl Fn(&[&[u8]], usize, usize) -> u8,
-    ) -> Self {
+    fn pool(&self, shape: &Pool2dShape, of: impl Fn(&[&[u8]], usize, usize) -> u8) -> Self {
         shape.assert_valid();
         let [batch, height, width, channels] = self.shape;
         assert_eq!([shape.batch, shape.in_height, shape.in_width, shape.channels], self.shape, "its shape");
         let (out_height, out_width) = (shape.out_height(), shape.out_width());
-        let mut pooled = Self::take([batch, out_height, out_width, channels], quantization);
+        let mut pooled = Self::take([batch, out_height, out_width, channels], self.quantization);
         let stride = pixel_bytes(channels);
         let all = shape.kernel[0] * shape.kernel[1];
         let x = self.bytes();
@@ -250,11 +266,7 @@ impl Int8Maps {
         let channels = self.shape[3];
         assert_len("scale", scale, channels);
         assert_len("shift", shift, channels);
-        let factors: Vec<f32> = scale.iter().map(|scale| scale * self.quantization.scale).collect();
-        let zero_point = f32::from(self.quantization.zero_point);
-        let shifts = shift.iter().zip(&factors).map(|(shift, factor)| shift - factor * zero_point);
-        let shifts: Vec<f32> = shifts.collect();
-        self.each_pixel(residual, activation, to, |_| (&factors, &shifts))
+        self.each_image(residual, activation, to, |_, channel| [scale[channel], shift[channel]])
     }
 
     /// Each channel of each image times a factor, `[batch, channels]`.
@@ -262,46 +274,40 @@ impl Int8Maps {
     /// # Panics
     /// If there are more or fewer factors.
     pub fn scale_channels(&self, factors: &[f32], to: Quantization) -> Self {
-        let [batch, height, width, channels] = self.shape;
+        let [batch, _, _, channels] = self.shape;
         assert_len("factors", factors, batch * channels);
-        let pixels = height * width;
-        let all: Vec<f32> = factors.iter().map(|factor| factor * self.quantization.scale).collect();
-        let zero_point = f32::from(self.quantization.zero_point);
-        let shifts: Vec<f32> = all.iter().map(|factor| -factor * zero_point).collect();
-        self.each_pixel(None, Activation::None, to, |pixel| {
-            let first = pixel / pixels * channels;
-            (&all[first..][..channels], &shifts[first..][..channels])
+        self.each_image(None, Activation::None, to, |image, channel| {
+            [factors[image * channels + channel], 0.0]
         })
     }
 
-    /// `of` gives factors and shifts of a pixel's channels.
-    fn each_pixel<'a>(
+    /// `of` gives the factor and the shift of an image's channel.
+    fn each_image(
         &self,
         residual: Option<&Self>,
         activation: Activation,
         to: Quantization,
-        of: impl Fn(usize) -> (&'a [f32], &'a [f32]),
+        of: impl Fn(usize, usize) -> [f32; 2],
     ) -> Self {
-        let channels = self.shape[3];
+        let [batch, height, width, channels] = self.shape;
         if let Some(residual) = residual {
             assert_eq!(residual.shape, self.shape, "a residual of the same shape");
         }
-        let stride = pixel_bytes(channels);
+        let isa = Isa::current();
         let mut result = Self::take(self.shape, to);
-        let pixels = self.pixels();
-        let y = result.bytes_mut().chunks_exact_mut(stride).take(pixels);
-        for (at, y) in y.enumerate() {
-            let (factors, shifts) = of(at);
-            let kernel = AffineKernel {
-                x: &self.bytes()[at * stride..],
-                residual: residual.map(|residual| (&residual.bytes()[at * stride..], residual.quantization)),
-                factors,
-                shifts,
-                activation,
-                to,
-                y,
-            };
-            run_on(Isa::current(), kernel);
+        let y = SharedMut::new(result.bytes_mut());
+        let padded = channels + simd::lanes(isa);
+        let (mut factors, mut shifts) = (vec![0.0; padded], vec![0.0; padded]);
+        for image in 0..batch {
+            for channel in 0..channels {
+                let [scale, shift] = of(image, channel);
+                factors[channel] = scale * self.quantization.scale;
+                shifts[channel] = shift - factors[channel] * f32::from(self.quantization.zero_point);
+            }
+            let epilogue =
+                Epilogue::new([&factors, &shifts], residual.map(Self::coded), activation, to, false);
+            let pixels = image * height * width..(image + 1) * height * width;
+            run_on(isa, AffineKernel { x: self.bytes(), channels, epilogue, pixels, y });
         }
         result
     }
@@ -371,28 +377,23 @@ impl Kernel for QuantizeKernel<'_> {
                 let lanes = S::LANES.min(channels - first);
                 // SAFETY: the processor has S, and there are as many lanes.
                 unsafe {
-                    let x = match lanes == S::LANES {
-                        true => S::load(x.as_ptr().add(first)),
-                        false => S::load_first(x.as_ptr().add(first), lanes),
-                    };
+                    let x = element::load::<S, f32>(x.as_ptr().add(first), lanes);
                     let value = S::add(S::mul(x, S::splat(factor)), S::splat(zero_point));
-                    S::store_u8_first(y.as_mut_ptr().add(first), lanes, bounded::<S>(value, [0.0, 255.0]));
+                    store_bytes::<S>(y.as_mut_ptr().add(first), lanes, bounded::<S>(value, [0.0, 255.0]));
                 }
             }
         }
     }
 }
 
-/// A pixel.
+/// Some pixels.
 struct AffineKernel<'a> {
-    /// Its channels, and [`SLACK`] more.
+    /// Of all pixels, and [`SLACK`] more.
     x: &'a [u8],
-    residual: Option<(&'a [u8], Quantization)>,
-    factors: &'a [f32],
-    shifts: &'a [f32],
-    activation: Activation,
-    to: Quantization,
-    y: &'a mut [u8],
+    channels: usize,
+    epilogue: Epilogue<'a>,
+    pixels: Range<usize>,
+    y: SharedMut<u8>,
 }
 
 impl Kernel for AffineKernel<'_> {
@@ -400,34 +401,17 @@ impl Kernel for AffineKernel<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let channels = self.factors.len();
-        for first in (0..channels).step_by(S::LANES) {
-            let lanes = S::LANES.min(channels - first);
-            // SAFETY: the processor has S; maps have slack after their last pixel.
-            unsafe {
-                let load = |values: &[f32]| S::load_first(values.as_ptr().add(first), lanes);
-                let x = S::load_u8(self.x.as_ptr().add(first));
-                let mut value = S::fma(x, load(self.factors), load(self.shifts));
-                if let Some((residual, of)) = self.residual {
-                    let residual =
-                        S::sub(S::load_u8(residual.as_ptr().add(first)), S::splat(f32::from(of.zero_point)));
-                    value = S::fma(residual, S::splat(of.scale), value);
+        let channels = self.channels;
+        for pixel in self.pixels {
+            for first in (0..channels).step_by(S::LANES) {
+                let at = pixel * pixel_bytes(channels) + first;
+                // SAFETY: the processor has S; maps have slack after their last pixel.
+                unsafe {
+                    let x = S::load_u8(self.x.as_ptr().add(at));
+                    let value = self.epilogue.apply::<S, true, true>(x, first, at);
+                    store_bytes::<S>(self.y.at(at), S::LANES.min(channels - first), value);
                 }
-                value = activate::<S>(self.activation, value);
-                let value =
-                    S::fma(value, S::splat(1.0 / self.to.scale), S::splat(f32::from(self.to.zero_point)));
-                S::store_u8_first(self.y.as_mut_ptr().add(first), lanes, bounded::<S>(value, [0.0, 255.0]));
             }
         }
     }
-}
-
-/// Within bounds; NaN becomes the lower one.
-///
-/// # Safety
-/// The processor has S.
-#[inline(always)]
-pub(super) unsafe fn bounded<S: Simd>(value: S::V, [low, high]: [f32; 2]) -> S::V {
-    // SAFETY: the caller's promise.
-    unsafe { S::min(S::max(value, S::splat(low)), S::splat(high)) }
 }

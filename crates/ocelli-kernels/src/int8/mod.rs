@@ -2,28 +2,30 @@
 //!
 //! Maps are bytes, `[batch, height, width, channels]`; a byte `q` stands for `scale · (q − zero point)`. Dense convolutions
 //! multiply bytes by weights of 8 bits, with a scale for each output channel, and sum in 32 bits: exactly, and alike on
-//! every processor. (AVX2 adds two products in 16 bits, so scales are such that no two neighbouring weights are too much.) Depthwise convolutions multiply bytes by
-//! weights of `f32`: there it is the loads that take time. What follows a convolution is computed in `f32`, and rounded
-//! to the bytes of the output.
+//! every processor. (Without VNNI two products are added in 16 bits, so scales are such that two neighbouring weights of one
+//! sign are at most 128 together.) Depthwise convolutions multiply bytes by weights of `f32`: there it is the loads that
+//! take time. What follows a convolution is computed in `f32`, and rounded to the bytes of the output.
 //!
 //! | module | |
 //! |---|---|
 //! | `conv` | [`Int8Conv`]: packed weights, and how work is split |
 //! | `dense` | register tiles of dense and grouped convolutions |
 //! | `depthwise` | those of depthwise convolutions |
+//! | `epilogue` | what follows a sum, and how it becomes a byte |
 //! | `maps` | [`Int8Maps`], pooling and element-wise operations |
 
 mod conv;
 mod dense;
 mod depthwise;
+mod epilogue;
 mod maps;
 
 pub use conv::{Int8Conv, Int8ConvOptions};
 pub use maps::Int8Maps;
 
-/// The most that two weights of one sign are together before they are rounded: with 1 more, their products with bytes add up
-/// to less than 2¹⁵.
-pub(crate) const MAX_PAIR: i8 = 127;
+/// The most that two weights of one sign are together, in magnitude, before they are rounded, which adds 1 at most: products
+/// of 128 with bytes are below 2¹⁵, which is where x86-64 without VNNI (`vpmaddubsw`) cuts off the sum of two products.
+pub const MAX_PAIR: i8 = 127;
 
 /// What the bytes of maps stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]

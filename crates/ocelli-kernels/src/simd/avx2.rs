@@ -42,8 +42,8 @@ unsafe fn to_bf16(value: __m256) -> __m128i {
     }
 }
 
-// SAFETY of all blocks: the processor has AVX2 and FMA (and AVX-VNNI if the constant says so), and pointers are valid for as many elements as are read or
-// written, by the trait's contract.
+// SAFETY of all blocks: the processor has AVX2 and FMA (and AVX-VNNI if the constant says so), and pointers are valid for
+// as many elements as are read or written, by the trait's contract.
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = LANES;
     const MANY_REGISTERS: bool = false;

@@ -80,13 +80,15 @@ impl Reference {
         [dx, du, dgamma, dbeta]
     }
 
-    /// The sums of absolute values of what dgamma and dbeta sum: what rounding errors are relative to.
+    /// The sums of absolute values of what dgamma and dbeta sum: what rounding errors are relative to. A pixel near the mean
+    /// has the errors of both, which may be far from 0.
     fn gradient_magnitudes(&self, du: &[f64]) -> [Vec<f64>; 2] {
         let (mean, variance) = self.statistics();
         let mut sums = [vec![0.0; self.channels], vec![0.0; self.channels]];
         for (i, du) in du.iter().enumerate() {
             let c = i % self.channels;
-            sums[0][c] += (du * (self.x[i] - mean[c])).abs() / (variance[c] + EPSILON).sqrt();
+            let rounded = 0.1 * (self.x[i].abs() + mean[c].abs());
+            sums[0][c] += du.abs() * ((self.x[i] - mean[c]).abs() + rounded) / (variance[c] + EPSILON).sqrt();
             sums[1][c] += du.abs();
         }
         sums

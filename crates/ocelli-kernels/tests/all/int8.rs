@@ -1,9 +1,7 @@
 //! Convolutions and pooling of bytes against slow f64 code.
 
 use crate::common::*;
-use ocelli_kernels::{
-    Activation, Conv2dShape, Int8Conv, Int8ConvOptions, Int8Maps, Padding, Pool2dShape, Quantization,
-};
+use ocelli_kernels::{Activation, Conv2dShape, Int8Conv, Int8ConvOptions, Int8Maps, Padding, Quantization};
 use proptest::prelude::*;
 
 /// What a number is after it was rounded to a byte.
@@ -35,6 +33,19 @@ fn maps(seed: u64, shape: [usize; 4], range: [f32; 2]) -> Int8Maps {
 
 fn f64s_of(maps: &Int8Maps) -> Vec<f64> {
     maps.to_f32().into_iter().map(f64::from).collect()
+}
+
+fn options(shape: &Conv2dShape, activation: Activation, quantization: [Quantization; 2]) -> Int8ConvOptions {
+    Int8ConvOptions {
+        channels: [shape.in_channels, shape.out_channels],
+        kernel: shape.kernel,
+        stride: shape.stride,
+        padding: shape.padding,
+        dilation: shape.dilation,
+        groups: shape.groups,
+        activation,
+        quantization,
+    }
 }
 
 fn check(shape: &Conv2dShape, seed: u64) {
@@ -82,16 +93,7 @@ fn check(shape: &Conv2dShape, seed: u64) {
             let ends =
                 expected.iter().fold([0f32; 2], |[low, high], y| [low.min(*y as f32), high.max(*y as f32)]);
             let to = Quantization::of_range(ends.map(|end| end * 0.9));
-            let options = Int8ConvOptions {
-                channels: [shape.in_channels, shape.out_channels],
-                kernel: shape.kernel,
-                stride: shape.stride,
-                padding: shape.padding,
-                dilation: shape.dilation,
-                groups: shape.groups,
-                activation,
-                quantization: [x.quantization(), to],
-            };
+            let options = options(shape, activation, [x.quantization(), to]);
             let conv = Int8Conv::pack(options, &weights, &bias);
             let y = conv.forward(&x, with_residual.then_some(&residual));
             let what = format!("{isa} {activation:?} {range:?} {shape:?}");
@@ -110,22 +112,8 @@ proptest! {
     }
 
     #[test]
-    fn pooling_of_bytes(
-        sizes in (1usize..4, 1usize..14, 1usize..14, 1usize..70),
-        window in (1usize..5, 1usize..5, 1usize..4, 1usize..4),
-        padding in (0usize..3, 0usize..3, 0usize..3, 0usize..3),
-        seed in 0u64..1000,
-    ) {
-        let shape = Pool2dShape {
-            batch: sizes.0,
-            in_height: sizes.1,
-            in_width: sizes.2,
-            channels: sizes.3,
-            kernel: [window.0, window.1],
-            stride: [window.2, window.3],
-            padding: Padding { top: padding.0, left: padding.1, bottom: padding.2, right: padding.3 },
-        };
-        prop_assume!(shape.validate().is_ok());
+    fn pooling_of_bytes(shape in pool_shapes(), seed in 0u64..1000) {
+        let sizes = (shape.batch, shape.in_height, shape.in_width, shape.channels);
         let x = maps(seed, [sizes.0, sizes.1, sizes.2, sizes.3], [-1.0, 2.0]);
         let x64 = f64s_of(&x);
         let count = (shape.kernel[0] * shape.kernel[1]) as f64;
@@ -203,16 +191,8 @@ fn networks_shapes_of_bytes_and_threads() {
     }
     // The same bytes for any number of threads, and in any batch.
     let [shape, ..] = characteristic_shapes()[..] else { unreachable!() };
-    let options = Int8ConvOptions {
-        channels: [shape.in_channels, shape.out_channels],
-        kernel: shape.kernel,
-        stride: shape.stride,
-        padding: shape.padding,
-        dilation: shape.dilation,
-        groups: shape.groups,
-        activation: Activation::Relu,
-        quantization: [Quantization::of_range([-1.0, 1.0]), Quantization::of_range([0.0, 2.0])],
-    };
+    let quantization = [[-1.0, 1.0], [0.0, 2.0]].map(Quantization::of_range);
+    let options = options(&shape, Activation::Relu, quantization);
     let conv = Int8Conv::pack(options, &random(1, shape.weight_len()), &random(2, shape.out_channels));
     let image: Vec<f32> = random(3, shape.in_height * shape.in_width * shape.in_channels);
     let of = |batch: usize| {
@@ -222,4 +202,50 @@ fn networks_shapes_of_bytes_and_threads() {
     let one = of(1);
     assert_eq!(on_threads(1, || of(3)), one.repeat(3));
     assert_eq!(on_threads(3, || of(3)), one.repeat(3));
+}
+
+fn of_one_pixel(in_channels: usize, out_channels: usize) -> Conv2dShape {
+    Conv2dShape {
+        batch: 1,
+        in_height: 1,
+        in_width: 1,
+        in_channels,
+        out_channels,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: Padding::default(),
+        dilation: [1, 1],
+        groups: 1,
+    }
+}
+
+#[test]
+fn the_longest_sum_fits() {
+    for sign in [1.0, -1.0] {
+        let [inputs, outputs] = [1 << 16, 3];
+        let range = |end: f32| Quantization::of_range([end.min(0.0), end.max(0.0)]);
+        let shape = of_one_pixel(inputs, outputs);
+        let quantization = [range(1.0), range(sign * inputs as f32)];
+        let x = Int8Maps::from_f32([1, 1, 1, inputs], &vec![1.0; inputs], quantization[0]);
+        let conv = Int8Conv::pack(
+            options(&shape, Activation::None, quantization),
+            &vec![sign; inputs * outputs],
+            &[0.0; 3],
+        );
+        assert_close("the sum", &conv.forward(&x, None).to_f32(), &[f64::from(sign) * 65536.0; 3], 1e-6);
+    }
+}
+
+#[test]
+#[should_panic(expected = "131072 weights of an output are more than 65536")]
+fn longer_sums_are_refused() {
+    let shape = of_one_pixel(1 << 17, 1);
+    let quantization = [Quantization::of_range([0.0, 1.0]); 2];
+    Int8Conv::pack(options(&shape, Activation::None, quantization), &[], &[]);
+}
+
+#[test]
+#[should_panic(expected = "values has 0 elements")]
+fn sizes_beyond_memory_are_refused() {
+    Int8Maps::from_f32([1 << 40, 1 << 20, 1 << 10, 3], &[], Quantization::of_range([0.0, 1.0]));
 }

@@ -8,23 +8,6 @@ use ocelli_kernels::{
 };
 use proptest::prelude::*;
 
-fn shapes() -> impl Strategy<Value = Pool2dShape> {
-    let sizes = (1usize..4, 1usize..14, 1usize..14, 1usize..70);
-    let window = (1usize..5, 1usize..5, 1usize..4, 1usize..4);
-    (sizes, window, (0usize..3, 0usize..3, 0usize..3, 0usize..3)).prop_filter_map("it fits", |(s, w, p)| {
-        let shape = Pool2dShape {
-            batch: s.0,
-            in_height: s.1,
-            in_width: s.2,
-            channels: s.3,
-            kernel: [w.0, w.1],
-            stride: [w.2, w.3],
-            padding: Padding { top: p.0, left: p.1, bottom: p.2, right: p.3 },
-        };
-        shape.validate().is_ok().then_some(shape)
-    })
-}
-
 fn check<T: Element>(shape: &Pool2dShape, seed: u64) {
     // Few distinct values, so that there are ties.
     let x: Vec<T> =
@@ -117,7 +100,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(120) })]
 
     #[test]
-    fn windows(shape in shapes(), seed in 0u64..1000) {
+    fn windows(shape in pool_shapes(), seed in 0u64..1000) {
         check::<f32>(&shape, seed);
         check::<bf16>(&shape, seed);
     }

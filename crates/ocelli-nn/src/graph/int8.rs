@@ -173,7 +173,7 @@ impl<B: Backbone> Int8Features<B> {
         let plan = self.plan([height, width])?;
         assert_eq!(channels, plan.image[0], "the channels of the images");
         let images = to_cpu(images.inner());
-        let rows = with_channels_last(images, |values| plan.run(values, count, channels * height * width));
+        let rows = with_channels_last(images, |values| plan.run(values));
         let features = plan.width;
         Ok(Tensor::from_data(TensorData::new(rows, [count, features]), &device))
     }
@@ -208,7 +208,7 @@ impl Plan {
             };
             quantizations.push(to);
             let from = quantizations[node.inputs[0]];
-            let work = Work::new(node, graph.shape(node.inputs[0]), [from, to])?;
+            let work = Work::new(node, graph.shape(node.inputs[0]), [from, to]);
             steps.push(Step { work, inputs: node.inputs.clone(), shape: node.shape.clone(), to });
         }
         let mut uses = vec![0; steps.len() + 1];
@@ -220,10 +220,12 @@ impl Plan {
         Ok(Self { image, input: quantizations[0], steps, features, uses, largest, width })
     }
 
-    /// The features of images in NHWC order, each of so many values.
-    fn run(&self, values: &[f32], count: usize, length: usize) -> Vec<f32> {
+    /// The features of images in NHWC order.
+    fn run(&self, values: &[f32]) -> Vec<f32> {
         // As many images at a time as keep their maps in a core's cache.
         const CACHE: usize = 1 << 20;
+        let length: usize = self.image.iter().product();
+        let count = values.len() / length;
         let threads = rayon::current_num_threads();
         // As many for each thread, in pieces of one size.
         let share = count.div_ceil(threads).max(1);
@@ -263,8 +265,8 @@ impl Plan {
 }
 
 impl Work {
-    fn new(node: &Node, input: &[usize], quantization: [Quantization; 2]) -> Result<Self> {
-        Ok(match &node.operation {
+    fn new(node: &Node, input: &[usize], quantization: [Quantization; 2]) -> Self {
+        match &node.operation {
             Operation::Conv { weight, bias, window, activation } => {
                 let ConvWindow { stride, padding: [top, left, bottom, right], dilation, groups } = *window;
                 let options = Int8ConvOptions {
@@ -285,7 +287,7 @@ impl Work {
                 activation: *activation,
             },
             other => Self::Other(other.clone()),
-        })
+        }
     }
 }
 

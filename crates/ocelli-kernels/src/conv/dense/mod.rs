@@ -70,13 +70,7 @@ impl PackedDense {
         let y = SharedMut::new(y);
         let target = threads::target_pieces(16);
         let pieces = self.pieces::<T>(grid, target);
-        // Few pixels: split the output channels as well.
-        let splits = (target / pieces.len().max(1)).clamp(1, self.blocks.len());
-        let blocks_per_split = self.blocks.len().div_ceil(splits);
-        let work: Vec<_> = pieces
-            .iter()
-            .flat_map(|piece| self.blocks.chunks(blocks_per_split).map(move |blocks| (piece, blocks)))
-            .collect();
+        let work = threads::with_blocks(&pieces, &self.blocks, target);
         work.into_par_iter().with_min_len(threads::min_len(1)).for_each(|(piece, blocks)| {
             // SAFETY: pieces of pixels and blocks of channels are disjoint.
             unsafe { self.run_blocks(grid, x, epilogue, y, piece.clone(), blocks) }

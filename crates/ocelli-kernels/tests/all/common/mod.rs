@@ -285,6 +285,23 @@ pub fn activation_slope(activation: Activation, u: f64) -> f64 {
     (activate(activation, u + h) - activate(activation, u - h)) / (2.0 * h)
 }
 
+pub fn pool_shapes() -> impl Strategy<Value = Pool2dShape> {
+    let sizes = (1usize..4, 1usize..14, 1usize..14, 1usize..70);
+    let window = (1usize..5, 1usize..5, 1usize..4, 1usize..4);
+    (sizes, window, (0usize..3, 0usize..3, 0usize..3, 0usize..3)).prop_filter_map("it fits", |(s, w, p)| {
+        let shape = Pool2dShape {
+            batch: s.0,
+            in_height: s.1,
+            in_width: s.2,
+            channels: s.3,
+            kernel: [w.0, w.1],
+            stride: [w.2, w.3],
+            padding: Padding { top: p.0, left: p.1, bottom: p.2, right: p.3 },
+        };
+        shape.validate().is_ok().then_some(shape)
+    })
+}
+
 pub fn pool_windows(shape: &Pool2dShape, mut visit: impl FnMut(usize, Vec<usize>)) {
     for n in 0..shape.batch {
         for oy in 0..shape.out_height() {
