@@ -186,6 +186,22 @@ class Model:
         """The model with the threshold of each class, for multi-label models."""
         return self._of(self._model.with_thresholds([number("thresholds", each) for each in thresholds]))
 
+    def int8(self, photos: Iterable[PathLike] | None = None) -> Model:
+        """The model that computes features in 8-bit integers: faster on processors without bf16, a little less exact.
+
+        Static quantization of convolutional networks, on the CPU. Predictions change a little; `features` stay floats.
+
+        Args:
+            photos: Files on which the ranges of activations are found, some hundred at most. Default: training photos of
+                the model's run; the ranges are then kept in the run's folder.
+        """
+        return self._of(self._model.int8(None if photos is None else list(photos)))
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether features are computed in 8-bit integers."""
+        return self._model.is_int8
+
     def threads(self, threads: int) -> Model:
         """The model with this number of decoding threads; 0: one per core."""
         return self._of(self._model.threads(whole("threads", threads)))

@@ -159,6 +159,19 @@ def test_augmented_views(flag, model):
         model.predict(flag.read_bytes(), tta="corners")
 
 
+def test_features_in_8_bits_are_near_floats(photos, flag, model):
+    files = sorted(photos.glob("*/*.png"))
+    integers = model.int8(each for each in files[::5])
+    assert integers.is_int8 and not model.is_int8
+    exact, rounded = model.predict_proba(files), integers.predict_proba(files)
+    assert 0 < abs(exact - rounded).max() < 0.5
+    assert (exact.argmax(axis=1) == rounded.argmax(axis=1)).mean() > 0.9
+    with pytest.raises(ocelli.Error, match="8-bit integers need photos"):
+        model.int8()
+    with pytest.raises(ocelli.Error, match="8-bit integers need photos"):
+        model.int8([])
+
+
 def test_a_model_is_saved_as_it_is(flag, tmp_path, model):
     model.save(tmp_path / "copy.safetensors")
     copy = ocelli.Model.load(tmp_path / "copy.safetensors")

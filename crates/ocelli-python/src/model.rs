@@ -305,6 +305,22 @@ impl Model {
         library(py, || model.with_thresholds(thresholds)).map(|model| self.changed(model))
     }
 
+    /// Features in 8-bit integers, by these photos, or by those of the model's run.
+    fn int8(&self, py: Python<'_>, photos: Option<Vec<PathBuf>>) -> PyResult<Self> {
+        let model = self.model.clone();
+        let quantized = library(py, || match (&photos, &self.path) {
+            (Some(photos), _) => model.int8(photos),
+            (None, Some(path)) => model.int8_of_run(path),
+            (None, None) => model.int8(&[]),
+        });
+        quantized.map(|model| self.changed(model))
+    }
+
+    #[getter]
+    fn is_int8(&self) -> bool {
+        self.model.is_int8()
+    }
+
     fn threads(&self, threads: usize) -> Self {
         self.changed(self.model.clone().threads(threads))
     }

@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 
 /// The name of the model's file.
 pub(crate) const MODEL: &str = "model.safetensors";
+/// The name of the file with the ranges that features in 8-bit integers are by.
+pub(crate) const INT8_RANGES: &str = "int8-ranges.json";
 /// The name of the file with the settings.
 pub(crate) const CONFIG: &str = "config.toml";
 

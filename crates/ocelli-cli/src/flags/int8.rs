@@ -14,8 +14,8 @@ pub struct Int8Flags {
     /// Compute features in 8-bit integers: faster, a little less exact
     ///
     /// Static quantization of convolutional networks, on the CPU. The ranges of activations are found on up to 100
-    /// training images of the model's run, or on those of --int8-photos. It pays on processors without bf16; the guide has
-    /// figures of speed and accuracy.
+    /// training images of the model's run, and kept in its folder, or on those of --int8-photos. It pays on processors
+    /// without bf16; the guide has figures of speed and accuracy.
     #[arg(hide_short_help = true, help_heading = "Run")]
     #[arg(long, conflicts_with = "precision")]
     int8: bool,

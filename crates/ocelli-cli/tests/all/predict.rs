@@ -221,6 +221,23 @@ fn integers_answer_nearly_as_floats() {
         assert!(difference < 0.2, "{float:?} and {integer:?}");
     }
     assert!(same >= 33 && differ > 18, "{same} and {differ} of 36");
+    // The ranges are kept in the run's folder, and taken from it; a damaged file is as none.
+    let kept = place().path("run/int8-ranges.json");
+    let text = fs::read_to_string(&kept).unwrap();
+    assert_eq!(table(&["--int8"]), integers);
+    let mut wider: serde_json::Value = serde_json::from_str(&text).unwrap();
+    wider["ranges"]["images"] = serde_json::json!([-100.0, 100.0]);
+    fs::write(&kept, wider.to_string()).unwrap();
+    assert_ne!(table(&["--int8"]), integers);
+    for (field, other) in [("model", "none"), ("version", "0.0.0")] {
+        let mut of_another = wider.clone();
+        of_another[field] = other.into();
+        fs::write(&kept, of_another.to_string()).unwrap();
+        assert_eq!(table(&["--int8"]), integers, "{field}");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), text, "{field}");
+    }
+    fs::write(&kept, &text[..text.len() / 2]).unwrap();
+    assert_eq!(table(&["--int8"]), integers);
     // A model without its run needs photos; so do photos that cannot be read.
     fs::copy(place().path(MODEL), place().path("alone.safetensors")).unwrap();
     fs::write(place().path("broken.jpg"), b"no photo").unwrap();

@@ -37,6 +37,7 @@ use crate::run::stop_request::FILE as STOP;
 /// fold-1 …            the run of each fold, in a cross-validation
 /// folds.csv           which fold each image is held out in
 /// model.safetensors   the model
+/// int8-ranges.json    by what its features are computed in 8-bit integers, once that was asked for
 /// checksums.b3        BLAKE3 hashes of these files for `b3sum --check`; written last, when the run is finished
 /// ```
 #[derive(Debug, Clone)]
