@@ -2,6 +2,7 @@
 //! published on PyPI and in many checkpoints: `_blocks.3._bn1.weight` is timm's `blocks.2.0.bn2.weight`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::NamedTensor;
 
@@ -9,7 +10,7 @@ use super::NamedTensor;
 const KNOWN_BY: &str = "_blocks.0._depthwise_conv.weight";
 
 /// timm's name for each of these tensors that has one; empty where they have other names.
-pub(super) fn timm_names(tensors: &BTreeMap<String, NamedTensor>) -> BTreeMap<String, String> {
+pub(super) fn timm_names(tensors: &BTreeMap<String, Arc<NamedTensor>>) -> BTreeMap<String, String> {
     if !tensors.contains_key(KNOWN_BY) {
         return BTreeMap::new();
     }
@@ -29,7 +30,7 @@ pub(super) fn timm_names(tensors: &BTreeMap<String, NamedTensor>) -> BTreeMap<St
 }
 
 /// The stage of each block, and its number there: a stage has blocks of as many channels.
-fn places(tensors: &BTreeMap<String, NamedTensor>) -> BTreeMap<usize, (usize, usize)> {
+fn places(tensors: &BTreeMap<String, Arc<NamedTensor>>) -> BTreeMap<usize, (usize, usize)> {
     let mut places = BTreeMap::new();
     let (mut at, mut before) = ((0, 0), None);
     let channels = |number: usize| {

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::{Error, Result};
 
@@ -16,7 +17,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Default)]
 pub struct TensorFile {
     origin: String,
-    tensors: BTreeMap<String, NamedTensor>,
+    /// Shared by the files that are [filtered](Self::filtered) from this one.
+    tensors: BTreeMap<String, Arc<NamedTensor>>,
     metadata: BTreeMap<String, String>,
     /// The types that the values had in the file, where it is safetensors.
     dtypes: BTreeMap<String, String>,
@@ -74,9 +76,13 @@ impl TensorFile {
         let named_safetensors = path.extension().is_some_and(|extension| extension == "safetensors");
         if named_safetensors || safetensors::begins(&start) {
             // A file that only has the name may be of any size: its beginning says what is wrong with it.
-            let most = if safetensors::begins(&start) { u64::MAX } else { 1 << 20 };
             let mut bytes = Vec::new();
-            File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(failed)?;
+            let mut file = File::open(path).map_err(failed)?;
+            match safetensors::begins(&start) {
+                true => file.read_to_end(&mut bytes),
+                false => file.take(1 << 20).read_to_end(&mut bytes),
+            }
+            .map_err(failed)?;
             Self::parse(&bytes, &path.display().to_string())
         } else if pytorch::begins(&start) {
             pytorch::read(path)?.with_canonical_names()
@@ -106,12 +112,12 @@ impl TensorFile {
     /// Where the number of values is not the product of the shape.
     pub fn insert(&mut self, name: impl Into<String>, shape: Vec<usize>, values: Vec<f32>) {
         assert_eq!(shape.iter().product::<usize>(), values.len(), "a tensor's values fill its shape");
-        self.tensors.insert(name.into(), NamedTensor { shape, values });
+        self.tensors.insert(name.into(), Arc::new(NamedTensor { shape, values }));
     }
 
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&NamedTensor> {
-        self.tensors.get(name)
+        self.tensors.get(name).map(|tensor| &**tensor)
     }
 
     /// The type that a tensor's values have in a safetensors file, such as F32 or BF16; `None` in other files.

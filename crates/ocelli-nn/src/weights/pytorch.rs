@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use pytorch_reader::{DType, PickleValue, PytorchReader, Tensor};
 use zip::ZipArchive;
 
-use super::{NamedTensor, TensorFile, is_counter};
+use super::{TensorFile, is_counter};
 use crate::{Error, Result};
 
 /// How many bytes show whether a file is one.
@@ -111,7 +111,7 @@ pub fn read(path: &Path) -> Result<TensorFile> {
             tensor: name.clone(),
             found: format!("{:?}", tensor.dtype()),
         })?;
-        file.tensors.insert(name, NamedTensor { shape, values });
+        file.insert(name, shape, values);
     }
     Ok(file)
 }

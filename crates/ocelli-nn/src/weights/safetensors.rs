@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -66,14 +67,14 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<TensorFile> {
             found: format!("{:?}", view.dtype()),
         })?;
         dtypes.insert(name.to_owned(), format!("{:?}", view.dtype()));
-        tensors.insert(name.to_owned(), NamedTensor { shape: view.shape().to_vec(), values });
+        tensors.insert(name.to_owned(), Arc::new(NamedTensor { shape: view.shape().to_vec(), values }));
     }
     Ok(TensorFile { origin: origin.to_owned(), tensors, metadata, dtypes })
 }
 
 /// The bytes of a file, and the digest of its content, which they contain.
 pub fn to_bytes(
-    tensors: &BTreeMap<String, NamedTensor>,
+    tensors: &BTreeMap<String, Arc<NamedTensor>>,
     mut metadata: BTreeMap<String, String>,
 ) -> (Vec<u8>, String) {
     let mut hasher = Hasher::new(&metadata);
@@ -83,8 +84,8 @@ pub fn to_bytes(
         hasher.tensor(name, Dtype::F32, &tensor.shape, &little_endian(tensor));
         let begin = end;
         end += size_of_val(&tensor.values[..]);
-        let NamedTensor { shape, .. } = tensor;
-        header.insert(name.clone(), json!({ "dtype": "F32", "shape": shape, "data_offsets": [begin, end] }));
+        let place = json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [begin, end] });
+        header.insert(name.clone(), place);
     }
     let digest = hasher.finish();
     metadata.insert(DIGEST.to_owned(), digest.clone());
