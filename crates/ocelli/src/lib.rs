@@ -168,6 +168,7 @@ pub use metric::{Average, Metric};
 pub use model::Model;
 pub use model::config::ModelConfig;
 pub use model::ensemble::Ensemble;
+pub use model::int8::Int8Source;
 pub use model::prediction::{ClassProbability, Prediction};
 pub use model::samples::Sample;
 pub use model::submission::clip::ProbabilityClip;

@@ -227,9 +227,18 @@ fn integers_answer_nearly_as_floats() {
     assert_eq!(table(&["--int8"]), integers);
     let mut wider: serde_json::Value = serde_json::from_str(&text).unwrap();
     wider["ranges"]["images"] = serde_json::json!([-100.0, 100.0]);
+    let digest = blake3::hash(wider["ranges"].to_string().as_bytes()).to_hex().to_string();
+    let digest = std::mem::replace(&mut wider["digest"], digest.into());
     fs::write(&kept, wider.to_string()).unwrap();
     assert_ne!(table(&["--int8"]), integers);
-    for (field, other) in [("model", "none"), ("version", "0.0.0")] {
+    // With the model's file they are enough.
+    fs::create_dir(place().path("pair")).unwrap();
+    fs::copy(place().path(MODEL), place().path("pair/model.safetensors")).unwrap();
+    fs::write(place().path("pair/int8-ranges.json"), &text).unwrap();
+    let pair = place().run(&["predict", "pair/model.safetensors", "photos", "--csv", "--int8"]);
+    let rows: Vec<String> = integers.iter().map(|row| row.join(",")).collect();
+    assert_eq!(pair.lines().skip(1).collect::<Vec<_>>(), rows);
+    for (field, other) in [("model", "none"), ("version", "0.0.0"), ("digest", digest.as_str().unwrap())] {
         let mut of_another = wider.clone();
         of_another[field] = other.into();
         fs::write(&kept, of_another.to_string()).unwrap();
@@ -248,6 +257,8 @@ fn integers_answer_nearly_as_floats() {
     };
     let said = refused(&["alone.safetensors", "photos", "--int8"]);
     assert!(said.contains("8-bit integers need photos") && said.contains("--int8-photos FOLDER"), "{said}");
+    let said = refused(&["alone.safetensors", "photos", "--int8", "--int8-photos", "nowhere"]);
+    assert!(said.contains("nowhere: does not exist"), "{said}");
     let said = refused(&["alone.safetensors", "photos", "--int8", "--int8-photos", "broken.jpg"]);
     assert!(said.contains("none that can be read (") && said.contains("alone.safetensors"), "{said}");
     let alone = place().run(&[
@@ -274,4 +285,50 @@ fn integers_answer_nearly_as_floats() {
     let others = ["run", "photos", "--resume-from", "integers.csv", "--int8", "--int8-photos", &flag];
     let said = refused(&others);
     assert!(said.contains("the ranges of 8-bit integers (by their digests) was "), "{said}");
+}
+
+/// What is kept for later starts does not hang on what the first one was asked for, or on what has become of photos.
+#[test]
+fn ranges_are_kept_where_all_training_photos_are_there() {
+    let place = Place::with_photos(8);
+    place.run(&[&small(&["--batch-size", "8"])[..], &["--out", "run", "--quiet"]].concat());
+    let kept = place.path("run/int8-ranges.json");
+    let split = place.read("run/split.csv");
+    let trained: Vec<&str> = split.lines().filter_map(|line| line.strip_suffix(",train")).collect();
+    let first = place.path("photos").join(trained[0]);
+    let predict = |more: &[&str]| {
+        let photo = place.path("photo.png");
+        let photo = photo.to_str().unwrap();
+        place.ocelli(&[&["predict", "run", photo, "--csv", "--int8"], more].concat()).output().unwrap()
+    };
+    fs::rename(&first, place.path("photo.png")).unwrap();
+    let said = predict(&[]);
+    assert_eq!(said.status.code(), Some(0));
+    let expected = format!(
+        "found on {} training images (1 more could not be used: missing, changed or unreadable); they are not kept",
+        trained.len() - 1
+    );
+    assert!(stderr(&said).contains(&expected) && !kept.exists(), "{}", stderr(&said));
+    fs::copy(place.path("photo.png"), &first).unwrap();
+    let said = predict(&[]);
+    let expected = format!("found on {} training images, kept in run/int8-ranges.json", trained.len());
+    assert!(stderr(&said).contains(&expected), "{}", stderr(&said));
+    let text = fs::read(&kept).unwrap();
+    assert_eq!(stderr(&predict(&[])), "", "they are read");
+    // The limit is for the photos that are predicted.
+    fs::remove_file(&kept).unwrap();
+    assert_eq!(predict(&["--max-pixels", "1"]).status.code(), Some(1));
+    assert_eq!(fs::read(&kept).unwrap(), text);
+    // Without its photos a run needs its ranges.
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    assert_eq!(predict(&[]).status.code(), Some(0));
+    fs::remove_file(&kept).unwrap();
+    let said = predict(&[]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(
+        stderr(&said).contains("8-bit integers need photos")
+            && stderr(&said).contains("photos does not exist"),
+        "{}",
+        stderr(&said)
+    );
 }

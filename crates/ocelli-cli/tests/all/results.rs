@@ -376,6 +376,8 @@ fn cross_validation_measures_all_images_and_trains_on_all() {
     assert!(place.path("run/results/label_errors.csv").exists(), "labels are checked");
     assert!(place.run(&["show", "run"]).contains("48 training images, 3-fold cross-validation"));
     assert!(place.run(&["predict", "run", "photos/flags"]).lines().count() == 16);
+    let integers = place.ocelli(&["predict", "run", "photos/flags", "--int8"]).output().unwrap();
+    assert!(stderr(&integers).contains("found on 48 training images, kept in run/"), "{}", stderr(&integers));
     // A fold is a run, and can be compared with the whole on its own images.
     assert!(place.run(&["compare", "run", "run/fold-1"]).contains("16 images"));
 

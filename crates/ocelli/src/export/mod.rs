@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::export::agreement::{Bound, Check, Format};
 use crate::file::write_whole;
 use crate::model::Model;
-use crate::run::finished::{FinishedRun, existing_training_photos};
+use crate::run::finished::FinishedRun;
 use crate::stop::Stop;
 
 pub use crate::export::agreement::{Agreement, WholePhotos};
@@ -325,7 +325,7 @@ impl ExportPhotos {
             let reason = format!("those of its run have moved: {} is not there", first.display());
             return Err(Error::NoPhotosToCheck { reason: Some(reason) });
         }
-        photos.training = existing_training_photos(&images);
+        photos.training = run.existing_training_photos(&images);
         Ok(photos)
     }
 

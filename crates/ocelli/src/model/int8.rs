@@ -12,8 +12,34 @@ use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::file;
 use crate::model::{Model, unlabelled};
-use crate::paths::INT8_RANGES;
-use crate::run::finished::FinishedRun;
+use crate::paths::{INT8_RANGES, model_of};
+use crate::run::finished::{FinishedRun, TrainingPhotos};
+
+/// A model's features in 8-bit integers.
+#[derive(Debug, Clone)]
+pub(crate) struct Int8<B: Backbone> {
+    features: Arc<Int8Features<B>>,
+    source: Int8Source,
+}
+
+/// Where the ranges of a model's [8-bit integers](Model::int8) come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Int8Source {
+    /// They were kept in this file.
+    Kept(PathBuf),
+    /// They were found now.
+    Found {
+        /// On how many photos.
+        photos: usize,
+        /// How many more there were to be: photos that cannot be read, training photos that are missing or have changed.
+        left_out: usize,
+        /// The file that they are kept in from now on.
+        kept: Option<PathBuf>,
+        /// Why they could not be kept.
+        not_kept: Option<String>,
+    },
+}
 
 /// What computes a model's features.
 #[derive(Debug)]
@@ -50,15 +76,28 @@ struct KeptRanges {
     version: String,
     /// The digest of the model.
     model: String,
+    /// That of the ranges, by which changes are seen.
+    digest: String,
     ranges: Ranges,
 }
 
 impl KeptRanges {
-    /// The ranges in a file, if they are of this model. A file that is damaged is as none.
+    fn new(model: &str, ranges: &Ranges) -> Self {
+        let (version, model) = (VERSION.to_owned(), model.to_owned());
+        Self { version, model, digest: digest_of(ranges), ranges: ranges.clone() }
+    }
+
+    /// The ranges in a file, if they are of this model. A file that is damaged or was changed is as none.
     fn read(path: &Path, model: &str) -> Option<Ranges> {
         let kept: Self = serde_json::from_slice(&files::read(path).ok()?).ok()?;
-        (kept.model == model && kept.version == VERSION).then_some(kept.ranges)
+        let is_whole = kept.digest == digest_of(&kept.ranges);
+        (is_whole && kept.model == model && kept.version == VERSION).then_some(kept.ranges)
     }
+}
+
+fn digest_of(ranges: &Ranges) -> String {
+    let text = serde_json::to_string(ranges).expect("plain values serialise");
+    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 /// The numbers below `length`, each once, in an order whose first `most` are spread over all.
@@ -69,30 +108,41 @@ pub(crate) fn spread_over(length: usize, most: usize) -> impl Iterator<Item = us
 
 impl Model {
     /// [8-bit integers](Self::int8) by the training photos of the model's run, given the model's file or the folder of its
-    /// run. The ranges are kept there in `int8-ranges.json`, if it can be written, and taken from it from then on.
+    /// run. Where all of them are there, the ranges are kept beside the model in `int8-ranges.json`, if it can be written,
+    /// and taken from it from then on, also where the two files are alone.
     ///
     /// # Errors
-    /// As [`int8`](Self::int8) and [`FinishedRun::training_photos`]; [`Error::NoPhotosForRanges`] also where the file is
-    /// alone.
+    /// As [`int8`](Self::int8) and [`FinishedRun::images`]; [`Error::NoPhotosForRanges`] also where the file is alone.
     pub fn int8_of_run(self, model: impl AsRef<Path>) -> Result<Self> {
-        let Some(run) = FinishedRun::of_model(model)? else { return self.int8(&[]) };
-        let path = run.folder.join(INT8_RANGES);
+        self.check_cpu()?;
+        let file = model_of(model.as_ref())?;
+        let path = file.with_file_name(INT8_RANGES);
         let digest = self.digest.clone();
         if let Some(ranges) = digest.as_deref().and_then(|digest| KeptRanges::read(&path, digest)) {
-            return self.int8_by(ranges);
+            return self.int8_by(ranges, Int8Source::Kept(path));
         }
-        let photos = run.training_photos()?;
+        let Some(run) = FinishedRun::of_model(&file)? else { return self.int8(&[]) };
+        let TrainingPhotos { photos, missing, trouble } = run.training_photos()?;
         if photos.is_empty() {
-            let reason = Some("the training images of its run are not where they were".to_owned());
+            let missing = || format!("of its run {missing} training images are missing or have changed");
+            let reason = Some(trouble.unwrap_or_else(missing));
             return Err(Error::NoPhotosForRanges { model: self.origin, reason });
         }
-        let model = self.int8(&photos)?;
-        if let (Some(model_digest), Some(features)) = (digest, &model.int8) {
-            let ranges = features.ranges().clone();
-            let kept = KeptRanges { version: VERSION.to_owned(), model: model_digest, ranges };
-            let text = serde_json::to_string_pretty(&kept).expect("finite numbers serialise");
-            // Where it cannot be written, they are found again next time.
-            let _ = file::write_whole(&path, text.as_bytes());
+        // As in training, whatever photos may be predicted.
+        let options = LoaderOptions { decoder: self.config.decoder(), ..self.loading };
+        let (ranges, count, unreadable) = self.ranges(&photos, options)?;
+        let left_out = missing + unreadable;
+        let source = Int8Source::Found { photos: count, left_out, kept: None, not_kept: None };
+        let mut model = self.int8_by(ranges, source)?;
+        // What is unchanged and unreadable was so in training.
+        if let (Some(digest), 0) = (digest, missing)
+            && let Some(Int8 { features, source: Int8Source::Found { kept, not_kept, .. } }) = &mut model.int8
+        {
+            let text = serde_json::to_string_pretty(&KeptRanges::new(&digest, features.ranges()));
+            match file::write_whole(&path, text.expect("plain values serialise").as_bytes()) {
+                Ok(()) => *kept = Some(path),
+                Err(error) => *not_kept = Some(error.to_string()),
+            }
         }
         Ok(model)
     }
@@ -109,21 +159,25 @@ impl<B: Backbone> Model<B> {
     /// [`Error::NoPhotosForRanges`] where no photo can be read; [`Error::Int8Device`] where the model is not on the CPU;
     /// [`Error::Network`] where its network is no convolutional network, or its values are not finite.
     pub fn int8(self, photos: &[PathBuf]) -> Result<Self> {
-        if !ocelli_nn::op::is_cpu(&self.network.device()) {
-            return Err(Error::Int8Device { model: self.origin });
-        }
-        let ranges = self.ranges(photos)?;
-        self.int8_by(ranges)
+        self.check_cpu()?;
+        let (ranges, count, left_out) = self.ranges(photos, self.loading)?;
+        let source = Int8Source::Found { photos: count, left_out, kept: None, not_kept: None };
+        self.int8_by(ranges, source)
     }
 
     /// [8-bit integers](Self::int8) by these ranges.
-    fn int8_by(mut self, ranges: Ranges) -> Result<Self> {
-        if !ocelli_nn::op::is_cpu(&self.network.device()) {
-            return Err(Error::Int8Device { model: self.origin });
-        }
+    fn int8_by(mut self, ranges: Ranges, source: Int8Source) -> Result<Self> {
         let size = [self.config.preprocessing.size; 2];
-        self.int8 = Some(Arc::new(Int8Features::new(&self.network, ranges, size)?));
+        let features = Arc::new(Int8Features::new(&self.network, ranges, size)?);
+        self.int8 = Some(Int8 { features, source });
         Ok(self)
+    }
+
+    fn check_cpu(&self) -> Result<()> {
+        match ocelli_nn::op::is_cpu(&self.network.device()) {
+            true => Ok(()),
+            false => Err(Error::Int8Device { model: self.origin.clone() }),
+        }
     }
 
     /// Whether features are computed in [8-bit integers](Self::int8).
@@ -131,29 +185,31 @@ impl<B: Backbone> Model<B> {
         self.int8.is_some()
     }
 
+    /// Where the ranges of [8-bit integers](Self::int8) come from.
+    pub fn int8_source(&self) -> Option<&Int8Source> {
+        self.int8.as_ref().map(|int8| &int8.source)
+    }
+
     /// A digest of the ranges that the [8-bit integers](Self::int8) are by.
     pub(crate) fn int8_digest(&self) -> Option<String> {
-        let ranges = self.int8.as_ref()?.ranges();
-        let text = serde_json::to_string(ranges).expect("plain values serialise");
-        Some(blake3::hash(text.as_bytes()).to_hex().to_string())
+        self.int8.as_ref().map(|int8| digest_of(int8.features.ranges()))
     }
 
     /// What computes features.
     pub(crate) fn feature_network(&self) -> FeatureNetwork<B> {
         match &self.int8 {
-            Some(features) => FeatureNetwork::Int8(features.clone()),
+            Some(int8) => FeatureNetwork::Int8(int8.features.clone()),
             None => FeatureNetwork::Float(self.network.clone()),
         }
     }
 
-    /// The ranges of the network's values on some of these photos.
-    fn ranges(&self, photos: &[PathBuf]) -> Result<Ranges> {
+    /// The ranges of the network's values on some of these photos, on how many, and how many could not be read.
+    fn ranges(&self, photos: &[PathBuf], loading: LoaderOptions) -> Result<(Ranges, usize, usize)> {
         let places: Vec<usize> =
             spread_over(photos.len(), PHOTOS_FOR_RANGES).take(PHOTOS_FOR_RANGES).collect();
         let some = places.iter().map(|place| photos[*place].clone());
         let items = Arc::new(unlabelled(some, self.config.task));
-        let options =
-            LoaderOptions { bad_images: BadImages::Skip, batch_size: RECORDED_TOGETHER, ..self.loading };
+        let options = LoaderOptions { bad_images: BadImages::Skip, batch_size: RECORDED_TOGETHER, ..loading };
         let loader = Loader::new(items, self.config.preprocessing, options)?;
         let (mut ranges, mut reason, mut count) = (Ranges::default(), None, 0);
         for batch in loader.batches((0..places.len()).collect(), 0)? {
@@ -166,7 +222,7 @@ impl<B: Backbone> Model<B> {
         }
         match count {
             0 => Err(Error::NoPhotosForRanges { model: self.origin.clone(), reason }),
-            _ => Ok(ranges),
+            _ => Ok((ranges, count, places.len() - count)),
         }
     }
 }

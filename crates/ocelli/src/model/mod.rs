@@ -19,7 +19,7 @@ use ocelli_data::{
     Augmentation, BadImages, Classes, Decoder, Item, Items, Loader, LoaderOptions, Target, Task, files,
     text_of,
 };
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Int8Features, Network, Precision, TensorFile};
+use ocelli_nn::{AnyBackbone, Arch, Backbone, Graph, Network, Precision, TensorFile};
 
 use crate::error::{Error, Result};
 use crate::metric::predictions::Predictions;
@@ -58,7 +58,7 @@ pub struct Model<B: Backbone = AnyBackbone> {
     min_probability: f32,
     unknown: Option<UnknownOfModel>,
     /// Computes features in 8-bit integers.
-    int8: Option<Arc<Int8Features<B>>>,
+    int8: Option<int8::Int8<B>>,
 }
 
 /// A model's unknown score, and its threshold.

@@ -197,9 +197,24 @@ impl FinishedRun {
     ///
     /// # Errors
     /// As [`predictions`](Self::predictions) and [`images`](Self::images).
-    pub fn training_photos(&self) -> Result<Vec<PathBuf>> {
-        let (images, _) = self.images(&mut self.predictions()?, None, 0, &Stop::default())?;
-        Ok(existing_training_photos(&images))
+    pub(crate) fn training_photos(&self) -> Result<TrainingPhotos> {
+        let mut predictions = self.predictions()?;
+        let (images, lost) = self.images(&mut predictions, None, 0, &Stop::default())?;
+        let photos = self.existing_training_photos(&images);
+        let mut gone = lost.ids();
+        if self.folds.is_empty() {
+            predictions.ids.iter().for_each(|id| _ = gone.remove(id.as_str()));
+        }
+        let trouble = lost.trouble.first().cloned();
+        Ok(TrainingPhotos { photos, missing: gone.len(), trouble })
+    }
+
+    /// The training photos that are there. After a cross-validation all images were predicted, and the model trained on them.
+    pub(crate) fn existing_training_photos(&self, images: &ImageData) -> Vec<PathBuf> {
+        let (items, split) = (images.items(), images.split());
+        let trained = if self.folds.is_empty() { &split.train } else { &split.valid };
+        let photos = trained.iter().map(|&item| items.items[item].path.clone());
+        photos.filter(|path| path.is_file()).collect()
     }
 
     /// The run's model.
@@ -587,9 +602,12 @@ fn table(path: &Path) -> Option<(Vec<String>, Vec<Vec<String>>)> {
     Some((header, rows))
 }
 
-/// The training photos that are there.
-pub(crate) fn existing_training_photos(images: &ImageData) -> Vec<PathBuf> {
-    let items = images.items();
-    let photos = images.split().train.iter().map(|&item| items.items[item].path.clone());
-    photos.filter(|path| path.is_file()).collect()
+/// The photos that a run was trained on.
+pub(crate) struct TrainingPhotos {
+    /// Those that are there.
+    pub(crate) photos: Vec<PathBuf>,
+    /// How many others are missing or have changed.
+    pub(crate) missing: usize,
+    /// Why they could not be looked for.
+    pub(crate) trouble: Option<String>,
 }
