@@ -17,7 +17,8 @@ use crate::values::{pixels, whole};
 /// GET / is a page for browsers; GET /openapi.json describes the rest. With several models the first is the default,
 /// and each is at /models/NAME/predict, where NAME is that of its run's folder or of its file.
 ///
-/// Nothing is written to disk, but for --int8 the ranges beside the model. Ctrl-C or SIGTERM finishes the requests that have begun.
+/// Nothing is written to disk, but for --int8 the ranges beside the model. Ctrl-C or SIGTERM finishes the requests that
+/// have begun.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   ocelli serve runs/photos-1
