@@ -1,14 +1,16 @@
-//! Networks, operations and weights files; all in one program, which is quicker to build. `families` draws weights, for
-//! which no other test may draw at the same time, and `devices` is built for a device: they are programs of their own.
+//! Networks, operations and weights files; all in one program, which is quicker to build. `devices` is built for a
+//! device: a program of its own.
 
 mod backbones;
 mod bounds;
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
+mod families;
 mod graph;
 mod int8;
 mod operations;
 mod pickles;
 mod precision;
+mod random;
 mod weights;

@@ -1,7 +1,7 @@
 //! The kernels' bridge against Burn's own operations, forward and backward, on the layers that networks use.
 
 use burn::module::Module;
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use ocelli_nn::builder::build;
 use ocelli_nn::layer::{ConvBnAct, ConvSpec, Linear};
 use ocelli_nn::op::{self, Activation, AffineNorm, ConvOptions, GlobalPool, Padding, Window};
@@ -12,9 +12,7 @@ fn device() -> Device {
 }
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-    let device = device();
-    device.seed(seed);
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device)
+    super::random::random(shape, rand_distr::StandardNormal, seed, &device())
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {

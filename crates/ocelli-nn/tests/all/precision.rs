@@ -1,14 +1,12 @@
 //! Networks and operations in bf16 against Burn's operations in f32 on the same numbers, forward and backward; and
 //! the same bits for any number of threads.
 
-use burn::tensor::{DType, Device, Distribution, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use ocelli_nn::op::{self, Activation, AffineNorm, ConvOptions, GlobalPool, Padding, Window};
 use ocelli_nn::{Arch, Pass, Precision, Statistics, TensorFile};
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
-    let device = Device::flex().autodiff();
-    device.seed(seed);
-    Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device)
+    super::random::random(shape, rand_distr::StandardNormal, seed, &Device::flex().autodiff())
 }
 
 /// Random numbers that bf16 holds exactly.

@@ -1,11 +1,13 @@
 //! What every family of networks promises, on weights that are drawn: no file is needed.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Distribution, Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use ocelli_nn::{Arch, Backbone, Classifier, Network, ParamKind, Pass, Publisher, Statistics, TensorFile};
+use rand_distr::{StandardNormal, Uniform};
+
+use super::random::random;
 
 /// One network of each family and kind of block, and an image that it finds awkward: odd sides, as small as can be.
 const FAMILIES: [(Arch, [usize; 2]); 14] = [
@@ -25,32 +27,29 @@ const FAMILIES: [(Arch, [usize; 2]); 14] = [
     (Arch::VitTinyPatch16, [53, 39]),
 ];
 
-/// Held while weights are drawn: all tests of this process draw from one generator.
-static DRAWING: Mutex<()> = Mutex::new(());
-
 fn images(channels: usize, [height, width]: [usize; 2]) -> Tensor<4> {
-    let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-    let device = Device::flex();
-    device.seed(5);
-    Tensor::random([2, channels, height, width], Distribution::Normal(0.0, 1.0), &device)
+    random([2, channels, height, width], StandardNormal, 5, &Device::flex())
 }
 
 /// Weights that are drawn, with norms that are not the identity and scales that let branches through.
 fn network(arch: Arch) -> Network {
-    struct Stir;
+    struct Stir {
+        seed: u64,
+    }
     impl ModuleMapper for Stir {
         fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.seed += 1;
             parameter.map(|tensor| {
-                let few = tensor.shape().num_elements() <= 4096;
-                let device = tensor.device().inner();
-                let noise = Tensor::random(tensor.shape(), Distribution::Uniform(0.05, 0.15), &device);
-                if few { (tensor.inner() + noise).autodiff() } else { tensor }
+                if tensor.shape().num_elements() > 4096 {
+                    return tensor;
+                }
+                let range = Uniform::new(0.05, 0.15).expect("a range");
+                let noise = random(tensor.dims(), range, self.seed, &tensor.device().inner());
+                (tensor.inner() + noise).autodiff()
             })
         }
     }
-    let _drawing = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
-    Device::flex().seed(11);
-    arch.untrained(3, 4, 1, &Device::flex()).map(&mut Stir).train_groups_from(0)
+    arch.untrained(3, 4, 1, &Device::flex()).map(&mut Stir { seed: 11 }).train_groups_from(0)
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -113,8 +112,7 @@ fn check_stages(arch: Arch, size: [usize; 2]) {
             assert!(difference < 1e-4, "{arch}, stage {stage}: {frozen} frozen, {training} in training");
         }
         // Not the plain sum, whose gradient a norm takes away.
-        let device = Device::flex();
-        let weights = Tensor::random(output.shape(), Distribution::Normal(0.0, 1.0), &device);
+        let weights = random(output.dims(), StandardNormal, stage as u64, &Device::flex());
         let reached = reached(&network, &(output * weights).sum().backward());
         assert_eq!(reached, trained(&network, stage), "{arch}, stage {stage}");
         seen.extend(reached);
