@@ -127,6 +127,18 @@ pub(crate) trait Kernel {
     unsafe fn run<S: Simd>(self) -> Self::Output;
 }
 
+/// Hints that the cache line at this address, which may be any, will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every processor of the architecture has SSE; a prefetch reads nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Runs a kernel with an instruction set, which the caller took from [`Isa::current`].
 pub(crate) fn run_on<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa {

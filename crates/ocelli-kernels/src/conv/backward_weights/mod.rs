@@ -21,7 +21,12 @@ mod products;
 mod reduce;
 
 use crate::{
-    buffer_pool::Scratch, element::Element, isa::Isa, shape::Conv2dShape, shared_mut::SharedMut, threads,
+    buffer_pool::{Buffer, Scratch},
+    element::Element,
+    isa::Isa,
+    shape::Conv2dShape,
+    shared_mut::SharedMut,
+    threads,
 };
 pub(super) use panels::PANEL_SLACK;
 pub(crate) use panels::PanelKernel;
@@ -50,11 +55,27 @@ pub(crate) fn backward_weights<T: Element>(shape: &Conv2dShape, x: &[T], dy: &[T
     };
     let x = Panels::new(isa, shape.batch, x, input_groups, input_block);
     let dy = Panels::new(isa, shape.batch, dy, [shape.groups, shape.group_out()], output_block);
-    let mut partial = Scratch::take(plan.segments.len() * plan.partial_len());
-    let task = Task { isa, shape, plan: &plan, x, dy, sums: SharedMut::new(partial.as_mut_slice()) };
-    let items = plan.items().into_par_iter().with_min_len(threads::min_len(1));
-    items.for_each(|item| task.run::<T>(&item));
-    plan.reduce(shape, partial.as_mut_slice(), dw);
+    let mut task = Task {
+        isa,
+        shape,
+        plan: &plan,
+        x,
+        dy,
+        sums: SharedMut::new(dw),
+        sum_rows: plan.broadcast_len,
+        sum_stride: plan.padded_vector(),
+    };
+    let items = plan.items();
+    let run = |task: &Task<'_>| {
+        items.par_iter().with_min_len(threads::min_len(1)).for_each(|item| task.run::<T>(item));
+    };
+    if plan.sums_are_gradient(shape) {
+        return run(&task);
+    }
+    let mut partial = Buffer::<f32>::take(plan.segments.len() * plan.partial_len());
+    (task.sums, task.sum_rows) = (SharedMut::new(&mut partial), plan.padded_broadcast());
+    run(&task);
+    plan.reduce(shape, &partial, dw);
 }
 
 /// What all items share.
@@ -65,7 +86,10 @@ struct Task<'a> {
     x: Panels,
     dy: Panels,
     /// `[segment][group][tap][broadcast][vector]`
-    sums: SharedMut<u32>,
+    sums: SharedMut<f32>,
+    /// Rows of a matrix of sums, one a broadcast, of which the last block has none beyond; and their length.
+    sum_rows: usize,
+    sum_stride: usize,
 }
 
 impl Task<'_> {
@@ -93,8 +117,8 @@ impl Task<'_> {
                     };
                     for (tap, runs) in runs.iter().enumerate() {
                         let matrix = (item.segment * plan.groups + item.group) * plan.taps + tap;
-                        let row = matrix * plan.padded_broadcast() + broadcast * plan.broadcast_block;
-                        let sums = row * plan.padded_vector() + vector * plan.vector_block;
+                        let row = broadcast * plan.broadcast_block;
+                        let sums = (matrix * self.sum_rows + row) * self.sum_stride;
                         let kernel = SumKernel {
                             runs,
                             vector: vector_side,
@@ -102,15 +126,28 @@ impl Task<'_> {
                             vector_is_output: plan.vector_is_output,
                             vector_block: plan.vector_block,
                             broadcast_block: plan.broadcast_block,
-                            sums: self.sums.at(sums).cast(),
-                            sum_stride: plan.padded_vector(),
+                            sums: self.sums.at(sums + vector * plan.vector_block),
+                            sum_stride: self.sum_stride,
                             adds: first > segment.start,
                             element: PhantomData::<T>,
                         };
-                        T::sum_products(self.isa, kernel);
+                        self.sum_rows_of(kernel, self.sum_rows - row);
                     }
                 }
             }
+        }
+    }
+
+    /// Sums the products of a block, as many as there are rows for.
+    fn sum_rows_of<T: Element>(&self, kernel: SumKernel<'_, T>, rows: usize) {
+        if rows >= kernel.broadcast_block {
+            return T::sum_products(self.isa, kernel);
+        }
+        for row in 0..rows {
+            let mut broadcast = kernel.broadcast;
+            broadcast.start = broadcast.start.wrapping_add(row);
+            let sums = kernel.sums.wrapping_add(row * kernel.sum_stride);
+            T::sum_products(self.isa, SumKernel { broadcast, broadcast_block: 1, sums, ..kernel });
         }
     }
 

@@ -34,6 +34,8 @@ impl Panels {
         block: usize,
     ) -> Self {
         let channels = groups * group;
+        // In f32 the pixels of all images follow each other: pieces of several where images are small.
+        let batch = if T::PER_WORD == 1 { 1 } else { batch };
         let units = batch.div_ceil(T::PER_WORD);
         let image_pixels = values.len() / batch / channels;
         let (pixels, blocks) = (units * image_pixels, group.div_ceil(block));

@@ -105,6 +105,13 @@ impl Plan {
         self.groups * self.taps * self.padded_broadcast() * self.padded_vector()
     }
 
+    /// Whether the sums of the only segment are the gradient, in its order: `[output][input of the group]`.
+    pub(super) fn sums_are_gradient(&self, shape: &Conv2dShape) -> bool {
+        let has_one_tap = shape.kernel == [1, 1];
+        let fills_blocks = self.vector_len.is_multiple_of(self.vector_block);
+        self.segments.len() == 1 && has_one_tap && !self.vector_is_output && fills_blocks
+    }
+
     /// Channels of the inputs' side.
     pub(super) fn inputs(&self) -> usize {
         if self.vector_is_output { self.broadcast_len } else { self.vector_len }

@@ -10,7 +10,7 @@ const SUMS_AT_ONCE: usize = 16;
 
 impl Plan {
     /// Adds the segments' sums in order, and writes them as `[output][input of the group][tap]`.
-    pub(super) fn reduce(&self, shape: &Conv2dShape, partial: &[u32], dw: &mut [f32]) {
+    pub(super) fn reduce(&self, shape: &Conv2dShape, partial: &[f32], dw: &mut [f32]) {
         let (group_in, group_out) = (shape.group_in(), shape.group_out());
         let all_taps = shape.kernel[0] * shape.kernel[1];
         let row_len = group_in * all_taps;
@@ -31,7 +31,7 @@ impl Plan {
                 for (output, dw) in outputs.zip(dw.chunks_exact_mut(row_len)) {
                     let row = group * self.padded_broadcast() + output;
                     let sums = &partial[row * self.padded_vector()..][..row_len];
-                    dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw = f32::from_bits(*sum));
+                    dw.copy_from_slice(sums);
                 }
             } else if self.vector_is_output {
                 self.reduce_outputs(shape, partial, group, outputs, dw);
@@ -45,7 +45,7 @@ impl Plan {
     fn reduce_outputs(
         &self,
         shape: &Conv2dShape,
-        partial: &[u32],
+        partial: &[f32],
         group: usize,
         outputs: Range<usize>,
         dw: &mut [f32],
@@ -67,7 +67,7 @@ impl Plan {
     fn reduce_inputs(
         &self,
         shape: &Conv2dShape,
-        partial: &[u32],
+        partial: &[f32],
         group: usize,
         outputs: Range<usize>,
         dw: &mut [f32],
@@ -98,13 +98,13 @@ impl Plan {
     }
 
     /// `count` sums of all segments from index `at` on, up to [`SUMS_AT_ONCE`].
-    fn sums(&self, partial: &[u32], at: usize, count: usize) -> [f32; SUMS_AT_ONCE] {
+    fn sums(&self, partial: &[f32], at: usize, count: usize) -> [f32; SUMS_AT_ONCE] {
         let mut sums = [0.0f64; SUMS_AT_ONCE];
         for segment in partial.chunks_exact(self.partial_len()).take(self.segments.len()) {
-            let add = |(sum, word): (&mut f64, &u32)| *sum += f64::from(f32::from_bits(*word));
+            let add = |(sum, part): (&mut f64, &f32)| *sum += f64::from(*part);
             match segment[at..].first_chunk::<SUMS_AT_ONCE>() {
                 // The excess is not used.
-                Some(words) => sums.iter_mut().zip(words).for_each(add),
+                Some(parts) => sums.iter_mut().zip(parts).for_each(add),
                 None => sums.iter_mut().zip(&segment[at..at + count]).for_each(add),
             }
         }

@@ -85,6 +85,10 @@ impl WeightSource<'_> {
 /// Inputs that are packed together.
 const PACKED_INPUTS: usize = 16;
 
+/// Lines of the cache that are asked for before they are packed: weights are read in short runs that lie far apart,
+/// which no processor foresees.
+const LINES_AHEAD: usize = 24;
+
 /// Whether words straddle taps: where channels do not fill words, or are so few that finding the address of
 /// each tap would take longer than the multiplications. Then rows of taps are read together, or taps are
 /// gathered into patches.
@@ -285,7 +289,16 @@ impl<'a> Packer<'a> {
     unsafe fn copy_transposed(&self, blocks: &[Block], inputs: Range<usize>) {
         // Copies: what is written might alias `self`, which would be read again for each row.
         let Packer { source, words, lanes, .. } = *self;
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return };
+        let run = (last.first + last.count - first.first) * source.all_taps;
+        // In lines; a long run is foreseen, but for its beginning.
+        let foreseen = run.div_ceil(WORDS_PER_CACHE_LINE).min(LINES_AHEAD);
+        let distance = LINES_AHEAD.div_ceil(foreseen) * source.group_out * source.all_taps;
         for input in inputs {
+            let weights = &source.weights[source.start(first.group, first.first, input)..];
+            for line in 0..foreseen {
+                simd::prefetch(weights.as_ptr().wrapping_add(distance + line * WORDS_PER_CACHE_LINE));
+            }
             for block in blocks {
                 let weights = &source.weights[source.start(block.group, block.first, input)..];
                 for (at, tap) in source.taps.iter().enumerate() {
@@ -336,10 +349,24 @@ impl<'a> Packer<'a> {
                 for (row, line) in square[..rows].iter_mut().enumerate() {
                     let channel = block.first + output + row;
                     let scale = source.scale(block.group, channel);
-                    let weights = &source.weights[source.start(block.group, channel, first)..][..columns];
-                    for (word, weight) in line.iter_mut().zip(weights) {
-                        *word = (weight * scale).to_bits();
+                    let weights = &source.weights[source.start(block.group, channel, first)..];
+                    simd::prefetch(weights.as_ptr().wrapping_add(2 * SIDE));
+                    let scaled = |(word, weight): (&mut u32, &f32)| *word = (weight * scale).to_bits();
+                    match weights.first_chunk::<SIDE>() {
+                        // The excess is not used.
+                        Some(weights) => line.iter_mut().zip(weights).for_each(scaled),
+                        None => line.iter_mut().zip(&weights[..columns]).for_each(scaled),
                     }
+                }
+                if (rows, columns) == (SIDE, SIDE) {
+                    for column in 0..SIDE {
+                        let word = block.offset + (first + column) * width + output;
+                        // SAFETY: as below.
+                        let to = unsafe { words.slice(word, SIDE) };
+                        let to: &mut [u32; SIDE] = to.try_into().expect("a line");
+                        *to = std::array::from_fn(|row| square[row][column]);
+                    }
+                    continue;
                 }
                 for column in 0..columns {
                     let word = block.offset + (first + column) * width + output;

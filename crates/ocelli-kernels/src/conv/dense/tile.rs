@@ -15,10 +15,16 @@ pub(super) const MAX_PIXELS: usize = 14;
 /// thousands of products would lose digits. bf16 has lost more already.
 const MAX_CHAIN: usize = 128;
 
-/// Sums of the largest tile, `[pixel][channel]`.
+/// Weights of a span, in bytes: they stay in the first cache of a core while all tiles are multiplied with them.
+const SPAN_BYTES: usize = 16 * 1024;
+
+/// Sums that are kept between the spans of weights; those of the largest tile are 14 · 2 · 16.
+const KEPT_SUMS: usize = 4096;
+
+/// Sums of some tiles, `[tile][pixel][channel]`.
 #[repr(align(64))]
 struct TileSums {
-    _sums: [f32; 28 * 16],
+    _sums: [f32; KEPT_SUMS],
 }
 
 /// One block of output channels of a piece of pixels.
@@ -88,14 +94,16 @@ impl<T: Element> BlockKernel<'_, T> {
                 start += P;
             }
         }
+        let together = KEPT_SUMS / (P * V * S::LANES) * P;
         while start < self.pixels {
-            // SAFETY: the processor has S; see `tile`.
-            unsafe { self.tile::<S, P, V>(start, &bias) };
-            start += P;
+            let end = self.pixels.min(start + together);
+            // SAFETY: the processor has S; see `tiles_together`.
+            unsafe { self.tiles_together::<S, P, V>(start..end, &bias) };
+            start = end;
         }
     }
 
-    /// The same as [`tile`](Self::tile), for P pixels, few products and an activation that only clamps: so
+    /// The same as a [tile](Self::tiles_together), for P pixels, few products and an activation that only clamps: so
     /// short that every branch would show. `WHOLE`: the block fills its vectors.
     #[inline(always)]
     unsafe fn short_tile<S: Simd, const P: usize, const V: usize, const RESIDUAL: bool, const WHOLE: bool>(
@@ -104,7 +112,7 @@ impl<T: Element> BlockKernel<'_, T> {
         bias: &[[f32; 16]; 3],
         limits: [f32; 2],
     ) {
-        // SAFETY: see `tile`.
+        // SAFETY: see `tiles_together`.
         unsafe {
             let mut sums = first_sums::<S, P, V>(bias);
             let mut weights = self.weights.cast::<f32>();
@@ -143,59 +151,116 @@ impl<T: Element> BlockKernel<'_, T> {
         }
     }
 
-    /// Computes and stores pixels `start..start + P`, as far as there are any.
+    /// Computes and stores some pixels, whose sums are kept at once, in tiles of P. The weights of one tap are taken
+    /// span by span, each for all tiles. The order of the sums is the same whatever the span.
     ///
     /// # Safety
     /// The processor has S. There are `words_per_tap` words from `first_word` on at each pointer: it points
     /// to the channels of a pixel, to a patch or to zeros. The weights hold as many rows of V vectors as
     /// words are multiplied. Outputs and residuals lie in the output, by the geometry.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const P: usize, const V: usize>(&self, start: usize, bias: &[[f32; 16]; 3]) {
+    unsafe fn tiles_together<S: Simd, const P: usize, const V: usize>(
+        &self,
+        pixels: Range<usize>,
+        bias: &[[f32; 16]; 3],
+    ) {
+        let mut kept = MaybeUninit::<TileSums>::uninit();
+        let kept = kept.as_mut_ptr().cast::<f32>();
+        let last = self.first_word + self.words_per_tap;
+        let span = self.span(V * S::LANES);
+        // The sums of one span are needed for one tile at a time.
+        let tile_len = if span < self.words_per_tap { P * V * S::LANES } else { 0 };
+        let mut first = self.first_word;
+        loop {
+            let end = last.min(first + span);
+            let mut tile = kept;
+            let mut start = pixels.start;
+            while start < pixels.end {
+                // SAFETY: the caller's promise; as many tiles are kept.
+                unsafe {
+                    let mut sums = if first == self.first_word {
+                        first_sums::<S, P, V>(bias)
+                    } else {
+                        [[S::splat(0.0); V]; P]
+                    };
+                    self.accumulate::<S, P, V>(start, first..end, tile, &mut sums);
+                    if end == last {
+                        self.store::<S, P, V>(start, &mut sums);
+                    } else if T::BF16 {
+                        store_tile::<S, P, V>(tile, &mut sums);
+                    }
+                    tile = tile.add(tile_len);
+                }
+                start += P;
+            }
+            if end == last {
+                return;
+            }
+            first = end;
+        }
+    }
+
+    /// The words of a span, of this many channels: whole chains.
+    #[inline(always)]
+    fn span(&self, channels: usize) -> usize {
+        if self.taps != 1 {
+            return self.words_per_tap;
+        }
+        let most = (SPAN_BYTES / (size_of::<u32>() * channels) / MAX_CHAIN).max(1) * MAX_CHAIN;
+        let spans = self.words_per_tap.div_ceil(most).max(1);
+        self.words_per_tap.div_ceil(spans).next_multiple_of(MAX_CHAIN)
+    }
+
+    /// # Safety
+    /// As [`tiles_together`](Self::tiles_together).
+    #[inline(always)]
+    unsafe fn store<S: Simd, const P: usize, const V: usize>(&self, start: usize, sums: &mut [[S::V; V]; P]) {
         // SAFETY: the caller's promise.
         unsafe {
-            let mut sums = first_sums::<S, P, V>(bias);
-            self.accumulate::<S, P, V>(start, &mut sums);
             if let Some(to) = self.sums {
-                return self.store_sums::<S, P, V>(start, &sums, to);
+                return self.store_sums::<S, P, V>(start, sums, to);
             }
             let whole = self.block.count == V * S::LANES;
             match self.activation.limits() {
                 Some(limits) if whole || self.residual.is_none() => {
-                    self.store_clamped::<S, P, V>(start, &sums, limits);
+                    self.store_clamped::<S, P, V>(start, sums, limits);
                 }
-                _ => self.store_activated::<S, P, V>(start, &mut sums),
+                _ => self.store_activated::<S, P, V>(start, sums),
             }
         }
     }
 
-    /// Adds all products of the tile to the sums.
+    /// Adds the products of some words of each tap to the sums, or chains of them to those in `tile`, `[pixel][channel]`.
+    /// With the last words, the sums are complete.
     ///
     /// # Safety
-    /// As [`tile`](Self::tile).
+    /// As [`tiles_together`](Self::tiles_together); `tile` holds as many sums, those of the words before.
     #[inline(always)]
     unsafe fn accumulate<S: Simd, const P: usize, const V: usize>(
         &self,
         start: usize,
+        words: Range<usize>,
+        tile: *mut f32,
         sums: &mut [[S::V; V]; P],
     ) {
         // SAFETY: the caller's promise.
         unsafe {
-            // Through memory: registers have no index, and loops that are too long are not unrolled.
-            let mut tile = MaybeUninit::<TileSums>::uninit();
-            let tile = tile.as_mut_ptr().cast::<f32>();
             let mut chain = 0;
-            let mut is_first = true;
-            let mut weights = self.weights.cast::<f32>();
+            let mut is_first = words.start == self.first_word;
+            if T::BF16 && !is_first {
+                add_tile::<S, P, V>(tile, sums);
+            }
+            let skipped = (words.start - self.first_word) * V * S::LANES;
+            let mut weights = self.weights.cast::<f32>().add(skipped);
             for tap in 0..self.taps {
                 let pointers = self.pointers.as_ptr().add(tap * self.pointer_stride);
                 let next = if start + P < self.pixels { start + P } else { start };
                 let next = pointers.add(next);
                 let pointers: &[*const T; P] = &*pointers.add(start).cast();
                 let pointers: [*const u32; P] = std::array::from_fn(|p| pointers[p].cast());
-                let mut first = self.first_word;
-                let last = first + self.words_per_tap;
-                while first < last {
-                    let end = if T::BF16 { last } else { last.min(first + MAX_CHAIN) };
+                let mut first = words.start;
+                while first < words.end {
+                    let end = if T::BF16 { words.end } else { words.end.min(first + MAX_CHAIN) };
                     let mut line = first;
                     while line < end {
                         // The next tile's inputs. Those of more taps are in the cache already: they overlap.
@@ -221,18 +286,14 @@ impl<T: Element> BlockKernel<'_, T> {
                     }
                 }
             }
-            if !is_first {
-                unrolled!(p < P, {
-                    for v in 0..V {
-                        sums[p][v] = S::add(S::load(tile.add((p * V + v) * S::LANES)), sums[p][v]);
-                    }
-                });
+            if !T::BF16 && !is_first && words.end == self.first_word + self.words_per_tap {
+                add_tile::<S, P, V>(tile, sums);
             }
         }
     }
 
     /// # Safety
-    /// As [`tile`](Self::tile); `to` has room for the block's channels of each output.
+    /// As [`tiles_together`](Self::tiles_together); `to` has room for the block's channels of each output.
     #[inline(always)]
     unsafe fn store_sums<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -265,7 +326,7 @@ impl<T: Element> BlockKernel<'_, T> {
     /// Stores outputs after an activation that only clamps. A residual is read for whole vectors only.
     ///
     /// # Safety
-    /// As [`tile`](Self::tile).
+    /// As [`tiles_together`](Self::tiles_together).
     #[inline(always)]
     unsafe fn store_clamped<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -312,7 +373,7 @@ impl<T: Element> BlockKernel<'_, T> {
     /// Stores outputs after any activation.
     ///
     /// # Safety
-    /// As [`tile`](Self::tile).
+    /// As [`tiles_together`](Self::tiles_together).
     #[inline(always)]
     unsafe fn store_activated<S: Simd, const P: usize, const V: usize>(
         &self,
@@ -410,6 +471,19 @@ unsafe fn store_tile<S: Simd, const P: usize, const V: usize>(tile: *mut f32, su
             }
         }
     }
+}
+
+/// Adds the tile, `[pixel][vector]`, to the sums.
+#[inline(always)]
+unsafe fn add_tile<S: Simd, const P: usize, const V: usize>(tile: *const f32, sums: &mut [[S::V; V]; P]) {
+    unrolled!(p < P, {
+        for v in 0..V {
+            // SAFETY: the processor has S; the tile holds P · V vectors.
+            unsafe {
+                sums[p][v] = S::add(S::load(tile.add((p * V + v) * S::LANES)), sums[p][v]);
+            }
+        }
+    });
 }
 
 /// Adds the sums to the tile, `[pixel][vector]`, and sets them to 0.

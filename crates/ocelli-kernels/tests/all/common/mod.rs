@@ -165,6 +165,14 @@ pub fn characteristic_shapes() -> Vec<Conv2dShape> {
     shapes.push(usual(1, 7, [25, 401], 3, 2, 1));
     shapes.push(usual(1, 7, [400, 25], 3, 2, 1));
     shapes.push(usual(1, 5, [96, 400], 3, 2, 4));
+    // So many inputs, and outputs, that weights are multiplied span by span; the last one with more pixels than are
+    // summed at once.
+    shapes.push(usual(2, 7, [1040, 40], 1, 1, 1));
+    shapes.push(usual(2, 7, [40, 1040], 1, 1, 1));
+    shapes.push(usual(2, 12, [520, 1160], 1, 1, 1));
+    // Fully connected: the sums over all images are the gradient, with blocks that are full and others.
+    shapes.push(usual(64, 1, [1040, 67], 1, 1, 1));
+    shapes.push(usual(9, 1, [64, 5], 1, 1, 1));
     for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (4, 3)] {
         for channels in [8, 32, 72, 145] {
             shapes.push(usual(2, 19, [channels; 2], kernel, stride, channels));
