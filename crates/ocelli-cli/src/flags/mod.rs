@@ -22,7 +22,9 @@ pub mod listen;
 pub mod processes;
 mod training;
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use clap::Args;
 use ocelli::{DeviceName, MAX_THREADS, Model, Precision, ProcessGroup, default_cache};
@@ -97,7 +99,14 @@ impl ThreadFlags {
                 format!("--threads is {threads}; expected at most {MAX_THREADS}, 0: one for each core");
             return Err(Failure::Error(message));
         }
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+        let count = if threads == 0 { available_parallelism().map_or(1, NonZero::get) } else { threads };
+        let mut pool = rayon::ThreadPoolBuilder::new().num_threads(count);
+        if count > 1 {
+            // This thread computes too: what it shares begins at once, without waking another. As the only one it would
+            // keep waiting what other threads ask for.
+            pool = pool.use_current_thread();
+        }
+        pool.build_global()?;
         Ok(threads)
     }
 }
