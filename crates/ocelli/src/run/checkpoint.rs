@@ -29,8 +29,7 @@ use crate::run::progress::Progress;
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     folder: PathBuf,
-    /// The longest time between two.
-    every: Duration,
+    /// When the last one was written, or the first one could have been.
     written: Instant,
     /// The highest number so far.
     number: u64,
@@ -108,13 +107,16 @@ const EXTENSION: &str = ".safetensors";
 /// How many checkpoints are retained.
 const RETAINED: usize = 2;
 /// The longest time between two checkpoints.
-const EVERY: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(120);
+/// The shortest time between the checkpoints of epochs: an epoch of cached features takes less time than a checkpoint
+/// sometimes.
+const SHORTEST: Duration = Duration::from_secs(3);
 
 impl Checkpoints {
-    /// Checkpoints in this folder, after every epoch and every two minutes, of a run with these settings.
+    /// Checkpoints in this folder of a run with these settings.
     pub(crate) fn new(folder: PathBuf, config: String) -> Self {
-        let (every, written) = (EVERY, Instant::now());
-        Self { folder, every, written, number: 0, retained: Vec::new(), best: BTreeMap::new(), config }
+        let written = Instant::now();
+        Self { folder, written, number: 0, retained: Vec::new(), best: BTreeMap::new(), config }
     }
 
     /// The same, after those in the folder, none of which is complete.
@@ -271,9 +273,14 @@ struct Form {
 }
 
 impl Checkpoints {
-    /// Whether the last one is long enough ago.
+    /// Whether the last one is so long ago that one is to be written within an epoch.
     pub(crate) fn is_due(&self) -> bool {
-        self.written.elapsed() >= self.every
+        self.written.elapsed() >= LONGEST
+    }
+
+    /// Whether one is to be written after an epoch.
+    pub(crate) fn is_due_after_epoch(&self) -> bool {
+        self.written.elapsed() >= SHORTEST
     }
 
     /// Writes a checkpoint and the best weights that it refers to, and removes obsolete files; returns its

@@ -128,6 +128,9 @@ impl<B: Backbone> LearnerHooks<B> for Tracker {
     }
 
     fn after_epoch(&mut self, learner: &LearnerView<B>, observers: &mut Observers) -> Result<()> {
-        self.write_checkpoint(learner, observers)
+        match self.checkpoints.as_ref().is_some_and(Checkpoints::is_due_after_epoch) {
+            true => self.write_checkpoint(learner, observers),
+            false => Ok(()),
+        }
     }
 }
