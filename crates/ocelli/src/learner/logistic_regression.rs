@@ -39,6 +39,12 @@ const C_GRID: [f64; 13] = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 
 /// The most training images that settings are compared on, spread evenly over all.
 pub(crate) const MOST_COMPARED: usize = 4000;
 
+/// Products of a step of a regression from which on a head with a hidden layer is trained sooner than the regression is
+/// fitted, with some hundred classes.
+const MOST_PRODUCTS_OUT_OF_FOLD: usize = 5_000_000_000;
+/// The values of features to which such a regression is fitted at most: 256 MB, of which there are copies.
+const MOST_VALUES_OUT_OF_FOLD: usize = 64_000_000;
+
 /// The multiplications in which settings are compared at most: a minute or so. With hundreds of classes fewer settings
 /// are compared.
 const MOST_MULTIPLICATIONS: f64 = 5e12;
@@ -100,13 +106,14 @@ impl Rows {
         held_out: &[usize],
         c: f64,
         start: Option<Coefficients>,
+        effort: Effort,
     ) -> (Coefficients, Vec<f32>) {
         let whole = 0..self.features.len() / self.items.len();
         let all = slice::from_ref(&whole);
         let (fitted, held_out) = (self.select(train, all), self.select(held_out, all));
         let problem = fitted.problem();
         let start = start.unwrap_or_else(|| problem.start());
-        let (coefficients, _) = problem.fit(c, start, Effort::COMPARE);
+        let (coefficients, _) = problem.fit(c, start, effort);
         let logits = problem.logits(&coefficients, &held_out.features);
         (coefficients, logits)
     }
@@ -171,7 +178,7 @@ impl Comparison<'_> {
         for (fold, Split { train, valid, .. }) in self.folds.iter().enumerate() {
             let start = self.last[fold].take();
             let train: Vec<usize> = train.iter().copied().step_by(part).collect();
-            let (coefficients, logits) = self.rows.fit_and_predict(&train, valid, c, start);
+            let (coefficients, logits) = self.rows.fit_and_predict(&train, valid, c, start, Effort::COMPARE);
             self.last[fold] = Some(coefficients);
             for (&row, logits) in valid.iter().zip(logits.chunks_exact(self.rows.classes)) {
                 let item = self.rows.items[row];
@@ -267,34 +274,44 @@ impl<B: Backbone> Learner<B> {
         Ok((self.measure_regression(train_loss, began, above)?, fitted))
     }
 
-    /// Predicts every training image by a regression that was fitted without its fold; `None` where the
-    /// network's head is not linear.
-    pub(super) fn regressions_out_of_fold(&self, folds: usize, stop: &Stop) -> Result<Option<Predictions>> {
-        if self.network().head_form().is_none_or(|form| form.kind != HeadKind::Linear) {
+    /// Predicts every training image by a regression on its features that was fitted without its fold, also where the
+    /// head has a hidden layer. `None` where the head is a custom one, which may want other features, or where the
+    /// regression would take longer, or much more memory, than to train such a head.
+    pub(super) fn regressions_out_of_fold(
+        &mut self,
+        folds: usize,
+        stop: &Stop,
+    ) -> Result<Option<Predictions>> {
+        let Some(form) = self.network().head_form() else { return Ok(None) };
+        let data = self.data();
+        let blocks = self.network().feature_widths(&form.depths, data.size());
+        let (images, width) = (data.split().train.len(), blocks.iter().sum::<usize>());
+        let products = images.min(MOST_FITTED) * width * data.classes().len();
+        let is_large = products > MOST_PRODUCTS_OUT_OF_FOLD || images * width > MOST_VALUES_OUT_OF_FOLD;
+        if is_large && form.kind != HeadKind::Linear {
             return Ok(None);
         }
-        let data = self.data();
-        let depths = self.network().depths();
-        let blocks = self.network().feature_widths(depths, data.size());
         let mut rows = self.rows()?;
         rows.standardise(&blocks, LastPooling::default(), 0);
         let mut logits = vec![0.0; rows.items.len() * rows.classes];
         let all: Vec<usize> = (0..rows.items.len()).collect();
-        for split in self.folds(&rows, &all, folds)? {
+        for (fold, split) in self.folds(&rows, &all, folds)?.into_iter().enumerate() {
             stop.check()?;
             let fitted = spread(&split.train, MOST_FITTED);
-            let (_, found) = rows.fit_and_predict(&fitted, &split.valid, USUAL_C, None);
+            let (_, found) = rows.fit_and_predict(&fitted, &split.valid, USUAL_C, None, Effort::OUT_OF_FOLD);
             for (&row, found) in split.valid.iter().zip(found.chunks_exact(rows.classes)) {
                 logits[row * rows.classes..][..rows.classes].copy_from_slice(found);
             }
+            self.observers.progress(Activity::Review, fold + 1, folds)?;
         }
+        let items = self.data().items();
         let mut order = all;
         order.sort_unstable_by_key(|&row| rows.items[row]);
         let mut predictions = Predictions::new(rows.task, rows.classes);
         for row in order {
             let item = rows.items[row];
             let logits = &logits[row * rows.classes..][..rows.classes];
-            predictions.push(item, &data.items()[item].target, logits);
+            predictions.push(item, &items[item].target, logits);
         }
         Ok(Some(predictions))
     }

@@ -39,9 +39,10 @@ impl<B: Backbone> FitHooks<B> for Silent {
 
 impl<B: Backbone<Head = Head>> Learner<B> {
     /// Predicts every training image by a head that was trained on other folds: the images are divided into
-    /// `folds` folds, and for each a new head is trained on the others, on cached features of the frozen
-    /// backbone, which are computed once; a linear head by logistic regression. The learner itself is not changed. Byte-identical images are in the
-    /// same fold. Of very many images a fold's head is trained on 10,000, spread evenly.
+    /// `folds` folds, and for each a new head is fitted to the others by logistic regression, on cached features of the
+    /// frozen backbone, which are computed once. With so many images and classes that this would take longer, a head with
+    /// a hidden layer is trained instead. The learner itself is not changed. Byte-identical images are in the same fold.
+    /// Of very many images a fold's head is fitted to 10,000, spread evenly.
     ///
     /// The items of the predictions are indices into [`ImageData::items`], ascending.
     ///
@@ -54,8 +55,8 @@ impl<B: Backbone<Head = Head>> Learner<B> {
 }
 
 impl<B: Backbone> Learner<B> {
-    /// As [`out_of_fold`](Self::out_of_fold), with heads of the user's own: `new_head` gives a network like
-    /// this one whose head has not been trained; its backbone is not used.
+    /// As [`out_of_fold`](Self::out_of_fold), for a network with a custom head, which is trained for four epochs:
+    /// `new_head` gives a network like this one whose head has not been trained; its backbone is not used.
     ///
     /// # Errors
     /// As [`out_of_fold`](Self::out_of_fold), and whatever `new_head` gives.

@@ -47,6 +47,8 @@ pub(crate) struct Effort {
 impl Effort {
     /// For the head of a model.
     pub(crate) const FINAL: Self = Self { iterations: 200, decrease: 1e-5 };
+    /// To look for labels that are likely wrong.
+    pub(crate) const OUT_OF_FOLD: Self = Self { iterations: 40, decrease: 1e-3 };
     /// To compare settings.
     pub(crate) const COMPARE: Self = Self { iterations: 60, decrease: 3e-4 };
 }
