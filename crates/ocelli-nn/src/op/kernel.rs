@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -292,6 +293,14 @@ pub(crate) fn with_channels_last<R>(maps: Tensor<4>, with: impl FnOnce(&[f32]) -
 /// The values in the order of the shape; copied only where they have another memory order or element type.
 pub(super) fn values<T: Stored>(tensor: &FlexTensor) -> Cow<'_, [T]> {
     row_major(tensor, tensor.layout().clone())
+}
+
+/// The same in the order of the memory, in which they are hardly ever copied.
+pub(super) fn values_in_any_order<T: Stored>(tensor: &FlexTensor) -> Cow<'_, [T]> {
+    let strides = tensor.layout().strides();
+    let mut order: Vec<usize> = (0..strides.len()).collect();
+    order.sort_by_key(|&dimension| Reverse(strides[dimension]));
+    row_major(tensor, tensor.layout().permute(&order))
 }
 
 fn row_major<T: Stored>(tensor: &FlexTensor, layout: Layout) -> Cow<'_, [T]> {

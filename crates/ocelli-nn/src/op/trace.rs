@@ -11,7 +11,7 @@ use std::sync::Arc;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 
-use super::kernel::{primitive, values};
+use super::kernel::{primitive, values, values_in_any_order};
 use super::operation::{Operation, Parameter};
 
 /// What tells a tensor's values apart from all others while it is held: an address, where they begin, and how many
@@ -141,7 +141,7 @@ impl Tape {
 
     /// The smallest and the largest number of the input, and of each step's output; NaN where one is NaN.
     pub fn ranges(&self) -> Vec<[f32; 2]> {
-        self.values.iter().map(|tensor| range_of(&values::<f32>(tensor))).collect()
+        self.values.iter().map(|tensor| range_of(&values_in_any_order::<f32>(tensor))).collect()
     }
 
     /// The first operation that took something that no recorded operation had made.
