@@ -4,7 +4,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::Duration;
 
 use crate::common::{Place, rows, stderr, two_phases};
 use ocelli::TensorFile;
@@ -42,8 +45,31 @@ impl fmt::Display for RunCopy {
     }
 }
 
-/// A copy of the run; files are the same ones until they are replaced.
+/// A run that was killed within a phase, after the checkpoint of an epoch.
+fn killed() -> &'static str {
+    const NAME: &str = "killed";
+    static KILLED: OnceLock<()> = OnceLock::new();
+    KILLED.get_or_init(|| {
+        // So many epochs that it is killed before their end.
+        let mut command = place().ocelli(&two_phases("10000", &["--out", NAME]));
+        let mut process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // The first one is that of the phase's beginning.
+        while !place().path(NAME).join("checkpoints").is_dir() || checkpoints(NAME, "checkpoint-").len() < 2 {
+            assert!(process.try_wait().unwrap().is_none(), "it ends without a checkpoint of an epoch");
+            thread::sleep(Duration::from_millis(20));
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
+    });
+    NAME
+}
+
+/// A copy of the finished run; files are the same ones until they are replaced.
 fn copy(name: &str) -> RunCopy {
+    copy_of("run", name)
+}
+
+fn copy_of(run: &str, name: &str) -> RunCopy {
     fn link(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -62,7 +88,7 @@ fn copy(name: &str) -> RunCopy {
             }
         }
     }
-    link(&place().path("run"), &place().path(name));
+    link(&place().path(run), &place().path(name));
     RunCopy(name.to_owned())
 }
 
@@ -146,10 +172,9 @@ fn a_damaged_checkpoint_is_passed_over_for_the_whole_one_before_it() {
     }
 }
 
-/// The last checkpoint within a phase, alone, with its text and its tensors changed as another program could.
-fn forged(name: &str, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bool) -> (RunCopy, PathBuf) {
+/// The last checkpoint of a run within a phase, alone, with its text and its tensors changed as another program could.
+fn forged(run: RunCopy, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bool) -> (RunCopy, PathBuf) {
     const ENTRY: &str = "ocelli-checkpoint";
-    let run = unfinished(name);
     let within = |path: &PathBuf| {
         let tensors = TensorFile::read(path).unwrap();
         tensors.metadata(ENTRY).unwrap().contains("[snapshot.fit.schedule]")
@@ -161,7 +186,7 @@ fn forged(name: &str, text: impl Fn(&str) -> String, tensor: impl Fn(&str) -> bo
     let old = tensors.metadata(ENTRY).unwrap().to_owned();
     let new = text(&old);
     let shorter: Vec<String> = tensors.names().filter(|name| tensor(name)).map(str::to_owned).collect();
-    assert!(new != old || !shorter.is_empty(), "{name}: something is changed");
+    assert!(new != old || !shorter.is_empty(), "{run}: something is changed");
     shorter.into_iter().for_each(|name| tensors.insert(name, vec![1], vec![0.5]));
     fs::remove_file(&path).unwrap();
     fs::write(&path, tensors.to_bytes(ENTRY, &new)).unwrap();
@@ -191,7 +216,8 @@ fn a_checkpoint_that_no_run_has_written_is_refused_and_never_a_panic() {
         ("scores", &|text| text.replace("each = \"", "each = \"AAAA"), "", "are not an index and a value"),
     ];
     for (name, text, tensor, wanted) in cases {
-        let (run, path) = forged(&format!("forged-{name}"), text, |name| name == tensor);
+        let run = copy_of(killed(), &format!("forged-{name}"));
+        let (run, path) = forged(run, text, |name| name == tensor);
         let output = place().ocelli(&["train", "--resume", &run]).output().unwrap();
         let said = stderr(&output);
         assert!(said.contains(wanted) && said.contains(self::name(&path)), "{name}: {said}");
@@ -199,7 +225,7 @@ fn a_checkpoint_that_no_run_has_written_is_refused_and_never_a_panic() {
     }
     // As where a file is missing, the run begins anew.
     let elsewhere = |text: &str| text.replace("file = \"best-", "file = \"../checkpoints/best-");
-    let (run, _) = forged("forged-best", elsewhere, |_| false);
+    let (run, _) = forged(unfinished("forged-best"), elsewhere, |_| false);
     let said = resumed(&run);
     assert!(said.contains("no file beside it") && said.contains("starts again"), "{said}");
 }
