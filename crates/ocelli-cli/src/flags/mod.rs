@@ -99,7 +99,7 @@ impl ThreadFlags {
                 format!("--threads is {threads}; expected at most {MAX_THREADS}, 0: one for each core");
             return Err(Failure::Error(message));
         }
-        let count = if threads == 0 { available_parallelism().map_or(1, NonZero::get) } else { threads };
+        let count = if threads == 0 { default_threads() } else { threads };
         let mut pool = rayon::ThreadPoolBuilder::new().num_threads(count);
         if count > 1 {
             // This thread computes too: what it shares begins at once, without waking another. As the only one it would
@@ -109,6 +109,11 @@ impl ThreadFlags {
         pool.build_global()?;
         Ok(threads)
     }
+}
+
+/// As many threads as training uses unless it is told otherwise: one for each core that this process may use.
+pub fn default_threads() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The cache folder for features and weights.

@@ -2,6 +2,7 @@
 
 use ocelli::{DeviceKind, Isa, default_cache};
 
+use crate::flags::default_threads;
 use crate::output::{labelled, println, shown};
 
 /// Prints the version; in a verbose form also what was built, and what it finds on this machine.
@@ -16,7 +17,7 @@ pub fn print(verbose: bool) {
     line("built with", known(env!("OCELLI_RUSTC")));
     line("features", &features().join(", "));
     line("instructions", &instructions());
-    line("threads", &threads().to_string());
+    line("threads", &default_threads().to_string());
     let cache = default_cache().map(|folder| shown(folder.display()));
     line("cache folder", &cache.unwrap_or_else(|error| error.to_string()));
 }
@@ -39,11 +40,6 @@ fn features() -> Vec<&'static str> {
     let names = built.into_iter().filter_map(|(name, is_built)| is_built.then_some(name));
     let names: Vec<&str> = names.chain(devices.map(|kind| kind.name())).collect();
     if names.is_empty() { vec!["none"] } else { names }
-}
-
-/// As many threads as training uses unless it is told otherwise: one for each core that this process may use.
-pub fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// The instruction sets of this processor that there are kernels for, and the one that is used.

@@ -7,10 +7,10 @@ use std::sync::mpsc;
 
 use ocelli::{DeviceKind, DeviceName, Isa, MemoryLimit, available_memory, io_reason};
 
-use crate::flags::CacheFlags;
+use crate::flags::{CacheFlags, default_threads};
 use crate::output::shown;
 use crate::text::{count, counted};
-use crate::verbs::version::{instructions, threads};
+use crate::verbs::version::instructions;
 
 /// What was found of one thing.
 pub struct Check {
@@ -118,7 +118,7 @@ fn memory() -> Check {
 
 fn cores() -> Check {
     let name = "cores";
-    let usable = threads();
+    let usable = default_threads();
     let found = match std::fs::read_to_string("/proc/cpuinfo").map(|text| processors(&text)) {
         Ok(all) if all > usable => {
             format!("{} of {}: a control group or an affinity allows no more", count(usable), count(all))
