@@ -222,6 +222,10 @@ impl Learner {
         })
     }
 
+    fn set_int8_features(&self, py: Python<'_>, int8: bool) -> PyResult<()> {
+        self.0.work(py, None, move |learner| learner.set_int8_features(int8).map(|_| ()))
+    }
+
     fn measure(&self, py: Python<'_>, metric: &str) -> PyResult<()> {
         let metric: Metric = named(py, metric)?;
         self.0.read(py, move |learner| {

@@ -107,6 +107,58 @@ fn a_second_run_takes_activations_from_the_cache_and_a_damaged_cache_is_noticed(
 }
 
 #[test]
+fn features_of_training_images_may_be_integers() {
+    let place = Place::with_photos(12);
+    let seed = ["--seed", "3", "--precision", "f32"];
+    let output =
+        place.ocelli(&quick(&[&seed[..], &["--int8", "--out", "integers"]].concat())).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &stderr(&output);
+    assert!(
+        said.contains("features of training images are computed in 8-bit integers; ranges by 30"),
+        "{said}"
+    );
+    let config: toml::Table = place.read("integers/config.toml").parse().unwrap();
+    assert_eq!(config["settings"]["int8"].as_bool(), Some(true));
+    let again = place.run(&quick(&["--config", "integers/config.toml", "--out", "again"]));
+    assert!(again.contains("features of 36 images from the cache"), "{again}");
+    let floats = place.run(&quick(&[&seed[..], &["--out", "floats"]].concat()));
+    assert!(floats.contains("features of 30 images") && floats.contains("6 from the cache"), "{floats}");
+    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
+    assert!(model("integers") == model("again") && model("integers") != model("floats"));
+    // Validation is of the model as it is used.
+    let table = place.read("integers/predictions.csv");
+    let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<&str>>());
+    let classes = lines.next().unwrap()[4..].join(",");
+    let valid: Vec<Vec<&str>> = lines.collect();
+    assert_eq!(valid.len(), 6, "{table}");
+    let photos: Vec<String> = valid.iter().map(|row| format!("photos/{}", row[0])).collect();
+    let photos: Vec<&str> = photos.iter().map(String::as_str).collect();
+    let predicted =
+        place.run(&[&["predict", "integers", "--csv", "--precision", "f32"], &photos[..]].concat());
+    let (head, rows) = predicted.split_once('\n').unwrap();
+    let first = head.split(',').position(|name| name.starts_with("probability_")).unwrap();
+    assert!(head.ends_with(&classes), "{head} {classes}");
+    for (row, found) in valid.iter().zip(rows.lines()) {
+        let numbers =
+            |cells: &[&str]| -> Vec<f32> { cells.iter().map(|cell| cell.parse().unwrap()).collect() };
+        let found = numbers(&found.split(',').collect::<Vec<_>>()[first..]);
+        let both = numbers(&row[4..]).into_iter().zip(found);
+        assert!(both.into_iter().all(|(one, other)| (one - other).abs() < 1e-5), "{row:?} {predicted}");
+    }
+
+    let refused = |more: &[&str]| stderr(&place.ocelli(&quick(more)).output().unwrap());
+    let said = refused(&["--int8", "--folds", "3"]);
+    assert!(said.contains("--int8") && said.contains("--folds"), "{said}");
+    let text = place.read("integers/config.toml");
+    let (head, rest) = text.split_once("[settings]\n").unwrap();
+    let folds = format!("{head}[settings]\nvalid_split = {{ folds = 3 }}\n{rest}");
+    fs::write(place.path("folds.toml"), folds).unwrap();
+    let said = refused(&["--config", "folds.toml"]);
+    assert!(said.contains("--int8 is true") && said.contains("cross-validation"), "{said}");
+}
+
+#[test]
 fn a_run_killed_at_any_moment_leaves_nothing_that_is_later_believed() {
     let place = Place::with_photos(16);
     let arguments = quick(&["--unfrozen-epochs", "1"]);
@@ -393,6 +445,24 @@ fn what_no_step_has_a_use_for_is_said() {
         let text = said(flag);
         assert!(text.contains(&format!("warning: {}", flag[0])) && text.contains("has no effect"), "{text}");
     }
+    let streamed = [
+        "train",
+        "photos",
+        "--size",
+        "32",
+        "--recipe",
+        "quick",
+        "--head-epochs",
+        "0",
+        "--augmented-epochs",
+        "1",
+        "--int8",
+    ];
+    let text = stderr(&place.ocelli(&streamed).output().unwrap());
+    assert!(
+        text.contains("warning: --int8 has no effect: no phase of this recipe trains on cached"),
+        "{text}"
+    );
     let text = said(&["--augment", "side-on", "--augmented-epochs", "1"]);
     assert!(!text.contains("has no effect"), "{text}");
 }

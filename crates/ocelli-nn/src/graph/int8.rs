@@ -154,6 +154,15 @@ impl<B: Backbone> Int8Features<B> {
         Ok(Self { network: network.clone(), ranges, plans: Mutex::new(HashMap::from([(size, plan)])) })
     }
 
+    /// Checks that there are integers for every operation before the features, on images of this height and width.
+    ///
+    /// # Errors
+    /// [`Error::NotInt8`] where it is no convolutional network; [`Error::NotRecorded`] where custom layers compute by
+    /// operations of Burn's own.
+    pub fn check(network: &Network<B>, size: [usize; 2]) -> Result<()> {
+        forms(&network.graph(size)?).map(|_| ())
+    }
+
     /// The ranges of the network's values.
     pub fn ranges(&self) -> &Ranges {
         &self.ranges
@@ -194,13 +203,10 @@ impl Plan {
         // The head's operations come after the features.
         let nodes = &graph.nodes[..graph.features];
         let names = names(nodes.iter().map(|node| &node.operation));
+        forms(graph)?;
         let mut quantizations = vec![ranges.quantization(&names[0])?];
-        let mut forms = vec![Form::Maps];
         let mut steps = Vec::new();
         for (node, name) in nodes.iter().zip(&names[1..]) {
-            let inputs: Vec<Form> = node.inputs.iter().map(|input| forms[*input]).collect();
-            let refused = Error::NotInt8 { operation: node.operation.name() };
-            forms.push(Form::after(node, &inputs, graph.shape(node.inputs[0])).ok_or(refused)?);
             let to = match &node.operation {
                 // The numbers that they give are among those that they take.
                 Operation::MaxPool(_) | Operation::AveragePool { .. } => quantizations[node.inputs[0]],
@@ -289,6 +295,17 @@ impl Work {
             other => Self::Other(other.clone()),
         }
     }
+}
+
+/// The forms of the images and of the values after them, up to the features.
+fn forms(graph: &Graph) -> Result<Vec<Form>> {
+    let mut forms = vec![Form::Maps];
+    for node in &graph.nodes[..graph.features] {
+        let inputs: Vec<Form> = node.inputs.iter().map(|input| forms[*input]).collect();
+        let refused = Error::NotInt8 { operation: node.operation.name() };
+        forms.push(Form::after(node, &inputs, graph.shape(node.inputs[0])).ok_or(refused)?);
+    }
+    Ok(forms)
 }
 
 impl Form {

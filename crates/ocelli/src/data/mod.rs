@@ -366,7 +366,8 @@ impl ImageData {
         self.loader_with(normalization, self.options.loading)
     }
 
-    fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
+    /// The same with other options.
+    pub(crate) fn loader_with(&self, normalization: Normalization, options: LoaderOptions) -> Result<Loader> {
         let loader = Loader::new(self.items.clone(), self.preprocessing(normalization), options)?;
         Ok(loader.expecting(self.digests.clone()))
     }

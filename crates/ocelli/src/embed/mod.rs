@@ -218,6 +218,7 @@ impl<B: Backbone> Embedder<B> {
             pooled: true,
             preprocessing: self.preprocessing,
             channels: self.loading.decoder.channels,
+            int8: None,
         }
     }
 

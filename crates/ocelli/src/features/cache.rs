@@ -1,7 +1,7 @@
 //! The features of a learner's images: those in memory, and how missing ones are read from the cache folder,
 //! or computed and written there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
@@ -9,14 +9,15 @@ use std::time::Instant;
 use burn::tensor::TensorData;
 use ocelli_data::random::key as hash_of_text;
 use ocelli_data::{Augmentation, Batch, Digest, Normalization, timeline};
-use ocelli_nn::Backbone;
+use ocelli_nn::{Backbone, Int8Features};
 
 use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Observers};
-use crate::features::prefix::{FrozenPrefix, key_of_view};
+use crate::features::prefix::{FrozenPrefix, key_of_view, parts};
 use crate::features::store::{ActivationStore, Activations};
+use crate::model::int8::{for_ranges, ranges_over};
 use crate::processes::ProcessGroup;
 use crate::processes::shared::{Rows, SharedBatches};
 
@@ -64,6 +65,8 @@ struct ViewFeatures {
     store: Option<ActivationStore>,
     /// Digests of features that are not in the store yet.
     unsaved: Vec<Digest>,
+    /// Whether missing ones are computed in 8-bit integers.
+    int8: bool,
 }
 
 /// Progress of collecting, in images.
@@ -248,20 +251,29 @@ impl FeatureCache {
         Ok(TensorData::new(values, [vec![items.len()], shape].concat()))
     }
 
-    /// Some columns of the features of the images without augmentation, as the features of another key; written
-    /// to the cache folder too, where there is one. Also returns whether that went well.
+    /// Some columns of the features of the images without augmentation, as the features of another key; each image's are
+    /// written to its store too, if it has one. Also returns whether that went well.
     ///
     /// # Errors
     /// As [`rows`](Self::rows).
-    pub(crate) fn columns(
+    pub(crate) fn columns<'a>(
         &self,
         key: blake3::Hash,
         ranges: &[Range<usize>],
-        store: Option<&ActivationStore>,
+        store_of: impl Fn(&Digest) -> Option<&'a ActivationStore>,
     ) -> Result<(Self, Result<()>)> {
         let plain = self.plain.columns(ranges)?;
-        let saved = store.map_or(Ok(()), |store| {
-            plain.images().chunks(IMAGES_A_SHARD).try_for_each(|images| store.save(images, &plain))
+        let images = plain.images();
+        let mut of_stores: Vec<(&ActivationStore, Vec<Digest>)> = Vec::new();
+        for image in images {
+            let Some(store) = store_of(&image) else { continue };
+            match of_stores.iter_mut().find(|(other, _)| std::ptr::eq(*other, store)) {
+                Some((_, images)) => images.push(image),
+                None => of_stores.push((store, vec![image])),
+            }
+        }
+        let saved = of_stores.iter().try_for_each(|(store, images)| {
+            images.chunks(IMAGES_A_SHARD).try_for_each(|images| store.save(images, &plain))
         });
         Ok((Self { key, plain, of_train: self.of_train, views: Vec::new() }, saved))
     }
@@ -270,7 +282,6 @@ impl FeatureCache {
     /// without augmentation. `old` are features of the same key. Also returns the event that reports it.
     pub(crate) fn collect<B: Backbone>(
         old: Option<Self>,
-        key: blake3::Hash,
         views: usize,
         collector: &Collector<B>,
         observers: &mut Observers,
@@ -278,22 +289,32 @@ impl FeatureCache {
         let began = Instant::now();
         let _span = timeline::span("features");
         let Collector { data, seed, .. } = *collector;
-        let (plain, of_train) = match old {
+        let (key, of_others) = (collector.prefix.training_key(), collector.prefix.key());
+        let int8 = collector.prefix.images_for_ranges().is_some();
+        let (mut plain, of_train) = match old {
             Some(old) => (old.plain, old.of_train),
             None => (collector.empty(), false),
         };
         let split = &data.split;
-        let as_validation =
-            if views == 0 { [&split.train[..], &split.valid].concat() } else { split.valid.clone() };
-        let total = split.train.len() * views + as_validation.len();
+        // Validation is by the network itself, whatever computes the features that heads are trained on.
+        let without_augmentation = match (views, int8) {
+            (0, false) => vec![(key, [&split.train[..], &split.valid].concat(), false)],
+            (0, true) => vec![(of_others, split.valid.clone(), false), (key, split.train.clone(), true)],
+            _ => vec![(of_others, split.valid.clone(), false)],
+        };
+        let total = split.train.len() * views.max(1) + split.valid.len();
         let mut progress = CacheProgress { total, ..CacheProgress::default() };
-        let mut of_views = vec![collector.begin(key, plain, None)];
-        collector.fill(as_validation, &mut of_views, &mut progress, observers)?;
-        let plain = of_views.remove(0).features;
-        of_views.extend((0..views as u64).map(|view| {
+        for (key, items, int8) in without_augmentation {
+            let mut view = [collector.begin(key, plain, None, int8)];
+            collector.fill(items, &mut view, &mut progress, observers)?;
+            let [view] = view;
+            plain = view.features;
+        }
+        let copies = (0..views as u64).map(|view| {
             let key = key_of_view(&key, seed, view, data.augmentation());
-            collector.begin(key, collector.empty(), Some(view))
-        }));
+            collector.begin(key, collector.empty(), Some(view), int8)
+        });
+        let mut of_views: Vec<ViewFeatures> = copies.collect();
         collector.fill(split.train.clone(), &mut of_views, &mut progress, observers)?;
         let seconds = began.elapsed().as_secs_f64();
         let CacheProgress { found, computed, waited, .. } = progress;
@@ -312,13 +333,13 @@ impl<B: Backbone> Collector<'_, B> {
         self.cache.map_or_else(Activations::default, Activations::spilling_to)
     }
 
-    fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>) -> ViewFeatures {
+    fn begin(&self, key: blake3::Hash, features: Activations, view: Option<u64>, int8: bool) -> ViewFeatures {
         // The code of a custom transform is in no key, so that another one's features would be taken for its
         // own.
         let is_custom = self.data.augmentation().is_some_and(Augmentation::is_custom);
         let cache = self.cache.filter(|_| view.is_none() || !is_custom);
         let store = cache.map(|cache| ActivationStore::new(cache, &key, self.data.decoder().max_pixels));
-        ViewFeatures { view, features, store, unsaved: Vec::new() }
+        ViewFeatures { view, features, store, unsaved: Vec::new(), int8 }
     }
 
     /// Adds missing features of `items`, for all views: from the cache, or computed and written there. An
@@ -389,9 +410,17 @@ impl<B: Backbone> Collector<'_, B> {
     ) -> Result<()> {
         let device = self.prefix.network.device();
         let mut left = samples.len();
+        let int8 = match left > 0 && views.iter().any(|view| view.int8) {
+            true => Some(self.int8(observers)?),
+            false => None,
+        };
         let mut batches = self.batches_of(samples, views)?;
         let mut compute = |batch: &mut Batch| {
-            let (shape, values) = self.prefix.features(to_tensor(batch, &device));
+            let images = to_tensor(batch, &device);
+            let (shape, values) = match &int8 {
+                Some(int8) => parts(int8.infer(images)?),
+                None => self.prefix.features(images),
+            };
             Ok(Rows { shape, values, targets: Vec::new() })
         };
         loop {
@@ -435,6 +464,28 @@ impl<B: Backbone> Collector<'_, B> {
             emitted?;
         }
         Ok(())
+    }
+
+    /// What computes features in 8-bit integers, by the ranges of the network's values on some training images.
+    fn int8(&self, observers: &mut Observers) -> Result<Int8Features<B>> {
+        let _span = timeline::span("ranges of 8-bit integers");
+        let images = self.prefix.images_for_ranges().unwrap_or_default();
+        let mut item_of: HashMap<&Digest, usize> = HashMap::new();
+        for (item, digest) in self.data.digests.iter().enumerate() {
+            item_of.entry(digest).or_insert(item);
+        }
+        let items = images.iter().filter_map(|image| item_of.get(image).copied()).collect();
+        let loader = self.data.loader_with(self.normalization, for_ranges(self.data.loading()))?;
+        let network = self.prefix.network;
+        let (ranges, count, _) = ranges_over(network, loader.batches(items, 0)?)?;
+        if count == 0 {
+            let expected = "false: none of the training images that ranges would be found on can be read";
+            return Err(Error::setting("int8", true, expected));
+        }
+        let text =
+            format!("features of training images are computed in 8-bit integers; ranges by {count} of them");
+        observers.emit(&Event::Notice { text })?;
+        Ok(Int8Features::new(network, ranges, [self.data.size(); 2])?)
     }
 
     fn batches_of(&self, samples: Vec<(usize, u64)>, views: &[ViewFeatures]) -> Result<SharedBatches> {

@@ -20,6 +20,8 @@ pub(crate) struct FrozenPrefix<'a, B: Backbone> {
     pub(crate) pooled: bool,
     pub(crate) preprocessing: Preprocessing,
     pub(crate) channels: Channels,
+    /// Where the features of training images are to be computed in 8-bit integers: the images that ranges are found on.
+    pub(crate) int8: Option<Vec<Digest>>,
 }
 
 impl<B: Backbone> FrozenPrefix<'_, B> {
@@ -30,6 +32,25 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         }
         let maps = self.network.infer_stages(images, 0, self.boundary).maps;
         if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
+    }
+
+    /// The key of the features of training images. The ranges of 8-bit integers follow from the key of the others and from
+    /// the images that they are found on.
+    pub(crate) fn training_key(&self) -> blake3::Hash {
+        let key = self.key();
+        let Some(images) = self.images_for_ranges() else { return key };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"int8").update(key.as_bytes());
+        images.iter().for_each(|image| {
+            hasher.update(image);
+        });
+        hasher.finalize()
+    }
+
+    /// The images that the ranges of 8-bit integers are found on; `None` where the features of training images are as the
+    /// others: there are integers for pooled features alone.
+    pub(crate) fn images_for_ranges(&self) -> Option<&[Digest]> {
+        self.int8.as_deref().filter(|_| self.is_whole())
     }
 
     /// Whether features are what the head takes.
@@ -69,10 +90,23 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         hasher.finalize()
     }
 
-    /// The fraction of these images whose features are in the cache folder.
-    pub(crate) fn cached_fraction(&self, cache: &Path, max_pixels: u64, images: HashSet<Digest>) -> f64 {
-        let count = ActivationStore::new(cache, &self.key(), max_pixels).count(&images);
-        count as f64 / images.len().max(1) as f64
+    /// The fraction of these images, for training and others, whose features are in the cache folder.
+    pub(crate) fn cached_fraction(
+        &self,
+        cache: &Path,
+        max_pixels: u64,
+        [train, others]: [HashSet<Digest>; 2],
+    ) -> f64 {
+        let store = |key| ActivationStore::new(cache, &key, max_pixels);
+        let count = match self.images_for_ranges() {
+            None => store(self.key()).count(&train.union(&others).copied().collect()),
+            // An image that is in both has the others' features.
+            Some(_) => {
+                let train = train.difference(&others).copied().collect();
+                store(self.training_key()).count(&train) + store(self.key()).count(&others)
+            }
+        };
+        count as f64 / train.union(&others).count().max(1) as f64
     }
 }
 
@@ -96,7 +130,7 @@ fn computed_by(device: &Device) -> String {
 }
 
 /// The shape of one row, and all values.
-fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
+pub(crate) fn parts<const D: usize>(tensor: Tensor<D>) -> (Vec<usize>, Vec<f32>) {
     let shape = tensor.dims()[1..].to_vec();
     // Maps may be bf16, which f32 holds exactly.
     (shape, tensor.into_data().convert::<f32>().try_into_vec().expect("converted to f32"))

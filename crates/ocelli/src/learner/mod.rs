@@ -23,7 +23,9 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::tensor::Device;
 use ocelli_data::{Normalization, Preprocessing, Task as Labels};
-use ocelli_nn::{AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Network, Precision, TensorFile};
+use ocelli_nn::{
+    AnyBackbone, Arch, Backbone, Classifier, GROUPS, Head, Int8Features, Network, Precision, TensorFile,
+};
 
 use crate::data::ImageData;
 use crate::error::{Error, Result};
@@ -207,6 +209,26 @@ impl<B: Backbone> Learner<B> {
     pub fn set_precision(&mut self, precision: Precision) -> &mut Self {
         self.state.network = self.state.network.clone().with_precision(precision);
         self
+    }
+
+    /// Sets whether [cached features](Self::cache_features) of training images are computed in 8-bit integers, which is
+    /// faster and a little less exact: static quantization as by [`Model::int8`](crate::Model::int8), by the ranges of
+    /// values on 100 training images. Those of validation images are computed by the network itself, so that metrics are of
+    /// the model that is saved. Only pooled features of a whole frozen backbone are; layers are trained in floats. Default:
+    /// no.
+    ///
+    /// # Errors
+    /// [`Error::Int8Device`] on another device than the CPU; [`Error::Network`] where the network is no convolutional one.
+    pub fn set_int8_features(&mut self, int8: bool) -> Result<&mut Self> {
+        if int8 {
+            let network = self.network();
+            if !ocelli_nn::op::is_cpu(&network.device()) {
+                return Err(Error::Int8Device { model: self.arch().to_owned() });
+            }
+            Int8Features::check(network, [self.data().size(); 2])?;
+        }
+        self.inputs.set_int8(int8);
+        Ok(self)
     }
 
     /// Sets the folder to cache features in. Without one they are only kept in memory.

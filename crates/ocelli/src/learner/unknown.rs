@@ -95,7 +95,9 @@ impl<B: Backbone> Learner<B> {
         let mut state = self.state.fork();
         state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
         let in_memory = self.inputs.has_features_of(&state);
-        let is_cached = in_memory || self.inputs.cached_fraction(&state) >= NEARLY_ALL;
+        // Where they were trained on in 8-bit integers, a resumed run takes the same.
+        let were_trained_on = || self.inputs.is_int8() && self.state.is_pooled();
+        let is_cached = in_memory || were_trained_on() || self.inputs.cached_fraction(&state) >= NEARLY_ALL;
         // Other processes may have other caches.
         if self.inputs.processes.decided(is_cached)? {
             self.inputs.prepare_features(&state, &mut Observers::default())?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
-use ocelli_data::{BadImages, Loader, LoaderOptions, files};
+use ocelli_data::{BadImages, Batches, Loader, LoaderOptions, files};
 use ocelli_nn::{Backbone, Int8Features, Network, Ranges};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,29 @@ fn digest_of(ranges: &Ranges) -> String {
 pub(crate) fn spread_over(length: usize, most: usize) -> impl Iterator<Item = usize> {
     let step = length.div_ceil(most).max(1);
     (0..step).flat_map(move |first| (first..length).step_by(step))
+}
+
+/// The options of a loader of photos that ranges are found on.
+pub(crate) fn for_ranges(loading: LoaderOptions) -> LoaderOptions {
+    LoaderOptions { bad_images: BadImages::Skip, batch_size: RECORDED_TOGETHER, ..loading }
+}
+
+/// The ranges of a network's values on the photos of these batches, on how many, and why the first of the others cannot be
+/// read.
+pub(crate) fn ranges_over<B: Backbone>(
+    network: &Network<B>,
+    batches: Batches,
+) -> Result<(Ranges, usize, Option<String>)> {
+    let (mut ranges, mut reason, mut count) = (Ranges::default(), None, 0);
+    for batch in batches {
+        let mut batch = batch?;
+        reason = reason.or(batch.skipped.first().map(|skipped| skipped.reason.clone()));
+        if !batch.indices.is_empty() {
+            count += batch.indices.len();
+            ranges.merge(&network.ranges(to_tensor(&mut batch, &network.device()))?);
+        }
+    }
+    Ok((ranges, count, reason))
 }
 
 impl Model {
@@ -209,17 +232,10 @@ impl<B: Backbone> Model<B> {
             spread_over(photos.len(), PHOTOS_FOR_RANGES).take(PHOTOS_FOR_RANGES).collect();
         let some = places.iter().map(|place| photos[*place].clone());
         let items = Arc::new(unlabelled(some, self.config.task));
-        let options = LoaderOptions { bad_images: BadImages::Skip, batch_size: RECORDED_TOGETHER, ..loading };
+        let options = for_ranges(loading);
         let loader = Loader::new(items, self.config.preprocessing, options)?;
-        let (mut ranges, mut reason, mut count) = (Ranges::default(), None, 0);
-        for batch in loader.batches((0..places.len()).collect(), 0)? {
-            let mut batch = batch?;
-            reason = reason.or(batch.skipped.first().map(|skipped| skipped.reason.clone()));
-            if !batch.indices.is_empty() {
-                count += batch.indices.len();
-                ranges.merge(&self.network.ranges(to_tensor(&mut batch, &self.network.device()))?);
-            }
-        }
+        let (ranges, count, reason) =
+            ranges_over(&self.network, loader.batches((0..places.len()).collect(), 0)?)?;
         match count {
             0 => Err(Error::NoPhotosForRanges { model: self.origin.clone(), reason }),
             _ => Ok((ranges, count, places.len() - count)),

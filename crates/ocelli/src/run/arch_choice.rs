@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
+use burn::tensor::Device;
 use ocelli_data::Split;
 use ocelli_data::text::count;
-use ocelli_nn::Arch;
+use ocelli_nn::{Arch, Int8Features};
 
 use crate::error::{Error, Result};
 use crate::pretrained::is_on_this_machine;
@@ -87,6 +88,12 @@ fn cost(arch: Arch) -> f64 {
     f64::from(info.multiply_adds) / (info.size * info.size) as f64
 }
 
+/// Whether a backbone's features can be computed in 8-bit integers.
+fn has_integers(arch: Arch, size: usize) -> bool {
+    let network = arch.untrained(3, 2, 0, &Device::flex());
+    Int8Features::check(&network, [size; 2]).is_ok()
+}
+
 /// The one of these, by their cost, that is worth its cost.
 fn best_of(scores: &[ArchScore]) -> Option<&ArchScore> {
     scores.iter().reduce(
@@ -108,7 +115,9 @@ pub(crate) fn resolved(settings: &RunConfig, env: &RunEnv) -> Result<(RunConfig,
     let began = Instant::now();
     let mut here = Vec::new();
     for &arch in Arch::ALL {
-        if arch.info().smallest <= settings.size && is_on_this_machine(arch, env.cache.as_deref())? {
+        let is_here =
+            arch.info().smallest <= settings.size && is_on_this_machine(arch, env.cache.as_deref())?;
+        if is_here && (!settings.int8 || has_integers(arch, settings.size)) {
             here.push(arch);
         }
     }
@@ -157,6 +166,12 @@ pub(crate) fn resolved(settings: &RunConfig, env: &RunEnv) -> Result<(RunConfig,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_convolutional_backbones_have_integers() {
+        let [yes, no] = [Arch::EfficientNetLite0, Arch::VitTinyPatch16].map(|arch| has_integers(arch, 224));
+        assert!(yes && !no);
+    }
 
     #[test]
     fn a_costlier_backbone_is_chosen_where_it_is_worth_it() {

@@ -53,6 +53,10 @@ pub struct RunConfig {
     /// The precision of activations in the backbone; default: the fastest on this processor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// Whether the cached features of training images are computed in 8-bit integers, on the CPU:
+    /// [`Learner::set_int8_features`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub int8: bool,
     /// The batch size.
     pub batch_size: usize,
     /// The seed of the split, the head, dropout and the order of images.
@@ -148,6 +152,7 @@ impl RunConfig {
             valid_split: None,
             balanced_sampling: false,
             precision: None,
+            int8: false,
             batch_size: 64,
             seed: 0,
             bad_images: BadImages::default(),
@@ -216,6 +221,10 @@ impl RunConfig {
         if let Some(folds) = self.folds().filter(|folds| *folds < 2) {
             return Err(Error::setting("folds", folds, "at least 2"));
         }
+        if self.int8 && self.folds().is_some() {
+            let expected = "false in cross-validation: each fold would compute features of its own, where floats are shared";
+            return Err(Error::setting("int8", true, expected));
+        }
         // A custom backbone is not in the registry.
         let Ok(arch) = self.arch.parse::<Arch>() else { return Ok(()) };
         let later = self.recipe.phases.iter().filter_map(|phase| match phase {
@@ -273,6 +282,7 @@ impl RunConfig {
         if let Some(precision) = self.precision {
             learner.set_precision(precision);
         }
+        learner.set_int8_features(self.int8)?;
         let metric = self.metric.unwrap_or(Metric::usual(learner.data().task()));
         learner.keep_best(Some(metric)).early_stopping(self.patience);
         if let Some(cache) = &env.cache {

@@ -1,5 +1,6 @@
 //! Where the batches of an epoch come from: images, or cached features.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::event::{Activity, Event, Observers};
 use crate::features::cache::{Collector, FeatureCache, View};
 use crate::features::prefix::FrozenPrefix;
 use crate::features::store::ActivationStore;
+use crate::model::int8::{PHOTOS_FOR_RANGES, spread_over};
 use crate::processes::ProcessGroup;
 use crate::processes::shared::{PieceBatch, PieceBatches, Rows, SharedBatches};
 use crate::recipe::freezing::Freezing;
@@ -45,6 +47,8 @@ pub(crate) struct Inputs {
     resized: Option<Store>,
     /// The processes that share out what is computed from images.
     pub(crate) processes: ProcessGroup,
+    /// Where features of training images are computed in 8-bit integers: the images that ranges are found on.
+    int8: Option<Vec<Digest>>,
 }
 
 /// A batch as the trainable part of a network takes it.
@@ -72,36 +76,49 @@ pub(crate) enum BatchStream {
     Pieces(Box<PieceBatches>),
 }
 
-impl BackboneInfo {
-    /// The frozen part of a network, for these images.
-    fn prefix<'a, B: Backbone>(&'a self, state: &'a TrainState<B>, data: &ImageData) -> FrozenPrefix<'a, B> {
-        FrozenPrefix {
-            network: &state.network,
-            backbone: &self.name,
-            boundary: state.first_trained_stage(),
-            pooled: state.is_pooled(),
-            preprocessing: data.preprocessing(self.normalization),
-            channels: data.loading().decoder.channels,
-        }
-    }
-}
-
 impl Inputs {
     pub(crate) fn new(data: ImageData, backbone: BackboneInfo) -> Self {
         let processes = ProcessGroup::default();
-        Self { data, backbone, cache: None, features: None, resized: None, processes }
+        Self { data, backbone, cache: None, features: None, resized: None, processes, int8: None }
+    }
+
+    /// The frozen part of a network, for these images.
+    fn prefix<'a, B: Backbone>(&'a self, state: &'a TrainState<B>) -> FrozenPrefix<'a, B> {
+        FrozenPrefix {
+            network: &state.network,
+            backbone: &self.backbone.name,
+            boundary: state.first_trained_stage(),
+            pooled: state.is_pooled(),
+            preprocessing: self.preprocessing(),
+            channels: self.data.loading().decoder.channels,
+            int8: self.int8.clone(),
+        }
+    }
+
+    /// Sets whether features of training images are computed in 8-bit integers.
+    pub(crate) fn set_int8(&mut self, int8: bool) {
+        let train = &self.data.split.train;
+        let places = || spread_over(train.len(), PHOTOS_FOR_RANGES).take(PHOTOS_FOR_RANGES);
+        self.int8 = int8.then(|| places().map(|place| self.data.digests[train[place]]).collect());
+    }
+
+    /// Whether features of training images are computed in 8-bit integers.
+    pub(crate) fn is_int8(&self) -> bool {
+        self.int8.is_some()
     }
 
     /// The same with other images, for this process alone, keeping features that are already cached.
     pub(crate) fn with_data(&self, data: ImageData) -> Self {
         let (backbone, cache) = (self.backbone.clone(), self.cache.clone());
         let processes = ProcessGroup::default();
-        Self { data, backbone, cache, features: self.features.clone(), resized: None, processes }
+        let (features, int8) = (self.features.clone(), self.int8.clone());
+        Self { data, backbone, cache, features, resized: None, processes, int8 }
     }
 
     /// Replaces the images.
     pub(crate) fn set_data(&mut self, data: ImageData) {
         self.data = data;
+        self.set_int8(self.is_int8());
         self.forget_features();
         self.resized = None;
     }
@@ -149,10 +166,11 @@ impl Inputs {
         state: &TrainState<B>,
         observers: &mut Observers,
     ) -> Result<()> {
-        let prefix = self.backbone.prefix(state, &self.data);
-        let key = prefix.key();
+        let old = self.features.take();
+        let prefix = self.prefix(state);
+        let key = prefix.training_key();
         let views = state.freezing.augmented_copies();
-        let old = self.features.take().filter(|features| features.is_of(&key));
+        let old = old.filter(|features| features.is_of(&key));
         if old.as_ref().is_some_and(|features| features.is_enough(views)) {
             self.features = old;
             return Ok(());
@@ -166,7 +184,7 @@ impl Inputs {
             processes: &self.processes,
         };
         let old = old.map(Arc::unwrap_or_clone);
-        let (features, event) = FeatureCache::collect(old, key, views, &collector, observers)?;
+        let (features, event) = FeatureCache::collect(old, views, &collector, observers)?;
         self.features = Some(Arc::new(features));
         observers.emit(&event)
     }
@@ -178,10 +196,18 @@ impl Inputs {
         columns: &[Range<usize>],
         observers: &mut Observers,
     ) -> Result<()> {
-        let key = self.backbone.prefix(state, &self.data).key();
+        let prefix = self.prefix(state);
+        let [key, of_others] = [prefix.training_key(), prefix.key()];
         let max_pixels = self.data.decoder().max_pixels;
-        let store = self.cache.as_deref().map(|cache| ActivationStore::new(cache, &key, max_pixels));
-        let (features, saved) = self.features().columns(key, columns, store.as_ref())?;
+        let store = |key| self.cache.as_deref().map(|cache| ActivationStore::new(cache, &key, max_pixels));
+        let [store, store_of_others] = [key, of_others].map(store);
+        let split = &self.data.split;
+        let others: HashSet<Digest> = split.valid.iter().map(|&item| self.data.digests[item]).collect();
+        let store_of = |image: &Digest| match others.contains(image) {
+            true => store_of_others.as_ref(),
+            false => store.as_ref(),
+        };
+        let (features, saved) = self.features().columns(key, columns, store_of)?;
         self.features = Some(Arc::new(features));
         match saved {
             Ok(()) => Ok(()),
@@ -194,7 +220,7 @@ impl Inputs {
 
     /// Whether the features of this state's frozen layers are in memory, for all images without augmentation.
     pub(crate) fn has_features_of<B: Backbone>(&self, state: &TrainState<B>) -> bool {
-        let key = || self.backbone.prefix(state, &self.data).key();
+        let key = || self.prefix(state).training_key();
         self.features.as_ref().is_some_and(|features| features.is_enough(0) && features.is_of(&key()))
     }
 
@@ -202,12 +228,9 @@ impl Inputs {
     pub(crate) fn cached_fraction<B: Backbone>(&self, state: &TrainState<B>) -> f64 {
         let Some(cache) = &self.cache else { return 0.0 };
         let split = &self.data.split;
-        let items = split.train.iter().chain(&split.valid);
-        self.backbone.prefix(state, &self.data).cached_fraction(
-            cache,
-            self.data.decoder().max_pixels,
-            items.map(|&item| self.data.digests[item]).collect(),
-        )
+        let images = [&split.train, &split.valid]
+            .map(|items| items.iter().map(|&item| self.data.digests[item]).collect());
+        self.prefix(state).cached_fraction(cache, self.data.decoder().max_pixels, images)
     }
 
     /// Resizes once the images that several epochs would decode again and again, if that saves time.

@@ -11,6 +11,7 @@ mod folds;
 mod freezing;
 mod handed_over;
 mod imagenet;
+mod int8_features;
 mod interpret;
 mod intervals;
 mod learner;

@@ -16,6 +16,10 @@ impl SettingFlags {
         let live = any(&|phase| !phase.freezing.is_cached());
         let copies = any(&|phase| phase.freezing.augmented_copies() > 0);
         let unfrozen = any(&|phase| phase.freezing.frozen() < 2);
+        let caches = |phase: &Phase| match phase {
+            Phase::Train(train) => train.freezing.is_cached() && train.freezing.frozen() == 2,
+            phase => matches!(phase, Phase::LogisticRegression(_)),
+        };
         let none = Augmentation::none();
         let augments = self.images.augment.iter().any(|augmentation| *augmentation != none);
         let recipe = &self.recipe;
@@ -40,6 +44,11 @@ impl SettingFlags {
                 "--exchange-precision",
                 self.loss.exchange_precision.is_some() && !unfrozen,
                 "trains more than the head",
+            ),
+            (
+                "--int8",
+                settings.int8 && !settings.recipe.phases.iter().any(caches),
+                "trains on cached features of the whole backbone",
             ),
             ("--train-bn", recipe.train_bn && !unfrozen, "trains more than the head"),
             ("--lr with three rates", recipe.lr.len() == 3 && !unfrozen, "trains more than the head"),
