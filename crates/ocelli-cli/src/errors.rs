@@ -268,7 +268,9 @@ mod tests {
             let known = SETTINGS.iter().any(|(known, _)| known == name) || flags.contains(&namesake(name));
             assert!(known, "{name} is no flag, and has no entry in SETTINGS");
             assert!(
-                name.chars().all(|letter| letter.is_ascii_lowercase() || "_.".contains(letter)),
+                name.chars().all(|letter| letter.is_ascii_lowercase()
+                    || letter.is_ascii_digit()
+                    || "_.".contains(letter)),
                 "{name} is no name of a setting"
             );
         }

@@ -15,7 +15,7 @@ use crate::data::ImageData;
 use crate::data::to_tensor::to_tensor;
 use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Observers};
-use crate::features::prefix::{FrozenPrefix, key_of_view, parts};
+use crate::features::prefix::{FrozenPrefix, Keys, key_of_view, parts};
 use crate::features::store::{ActivationStore, Activations};
 use crate::model::int8::{for_ranges, ranges_over};
 use crate::processes::ProcessGroup;
@@ -24,7 +24,7 @@ use crate::processes::shared::{Rows, SharedBatches};
 /// The cached features of the frozen layers, for the images of a learner.
 #[derive(Clone)]
 pub(crate) struct FeatureCache {
-    /// The key of what they are features of.
+    /// The key of the features of training images, from which that of the others follows.
     key: blake3::Hash,
     /// Features of images without augmentation, by the images' digests.
     plain: Activations,
@@ -279,9 +279,10 @@ impl FeatureCache {
     }
 
     /// The features of all images, and of this many augmented copies of training images, or, with 0, of these
-    /// without augmentation. `old` are features of the same key. Also returns the event that reports it.
+    /// without augmentation. `old` are features of the same keys. Also returns the event that reports it.
     pub(crate) fn collect<B: Backbone>(
         old: Option<Self>,
+        keys: Keys,
         views: usize,
         collector: &Collector<B>,
         observers: &mut Observers,
@@ -289,7 +290,6 @@ impl FeatureCache {
         let began = Instant::now();
         let _span = timeline::span("features");
         let Collector { data, seed, .. } = *collector;
-        let (key, of_others) = (collector.prefix.training_key(), collector.prefix.key());
         let int8 = collector.prefix.images_for_ranges().is_some();
         let (mut plain, of_train) = match old {
             Some(old) => (old.plain, old.of_train),
@@ -298,9 +298,11 @@ impl FeatureCache {
         let split = &data.split;
         // Validation is by the network itself, whatever computes the features that heads are trained on.
         let without_augmentation = match (views, int8) {
-            (0, false) => vec![(key, [&split.train[..], &split.valid].concat(), false)],
-            (0, true) => vec![(of_others, split.valid.clone(), false), (key, split.train.clone(), true)],
-            _ => vec![(of_others, split.valid.clone(), false)],
+            (0, false) => vec![(keys.train, [&split.train[..], &split.valid].concat(), false)],
+            (0, true) => {
+                vec![(keys.others, split.valid.clone(), false), (keys.train, split.train.clone(), true)]
+            }
+            _ => vec![(keys.others, split.valid.clone(), false)],
         };
         let total = split.train.len() * views.max(1) + split.valid.len();
         let mut progress = CacheProgress { total, ..CacheProgress::default() };
@@ -311,7 +313,7 @@ impl FeatureCache {
             plain = view.features;
         }
         let copies = (0..views as u64).map(|view| {
-            let key = key_of_view(&key, seed, view, data.augmentation());
+            let key = key_of_view(&keys.train, seed, view, data.augmentation());
             collector.begin(key, collector.empty(), Some(view), int8)
         });
         let mut of_views: Vec<ViewFeatures> = copies.collect();
@@ -321,7 +323,7 @@ impl FeatureCache {
         let of_train = of_train || views == 0;
         let views = of_views.into_iter().map(|view| view.features).collect();
         Ok((
-            Self { key, plain, of_train, views },
+            Self { key: keys.train, plain, of_train, views },
             Event::Features { cached: found, computed, seconds, waited },
         ))
     }

@@ -24,6 +24,15 @@ pub(crate) struct FrozenPrefix<'a, B: Backbone> {
     pub(crate) int8: Option<Vec<Digest>>,
 }
 
+/// The keys of everything that features depend on, except the image.
+#[derive(Clone, Copy)]
+pub(crate) struct Keys {
+    /// Of training images, where they may be computed in 8-bit integers.
+    pub(crate) train: blake3::Hash,
+    /// Of other images.
+    pub(crate) others: blake3::Hash,
+}
+
 impl<B: Backbone> FrozenPrefix<'_, B> {
     /// The features of images: the shape of one image's, and all values, row by row.
     pub(crate) fn features(&self, images: Tensor<4>) -> (Vec<usize>, Vec<f32>) {
@@ -34,17 +43,17 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         if self.pooled { parts(self.network.pool(maps)) } else { parts(maps) }
     }
 
-    /// The key of the features of training images. The ranges of 8-bit integers follow from the key of the others and from
-    /// the images that they are found on.
-    pub(crate) fn training_key(&self) -> blake3::Hash {
-        let key = self.key();
-        let Some(images) = self.images_for_ranges() else { return key };
+    /// The keys of the features of training images, and of others. The ranges of 8-bit integers follow from the latter and
+    /// from the images that they are found on.
+    pub(crate) fn keys(&self) -> Keys {
+        let others = self.key();
+        let Some(images) = self.images_for_ranges() else { return Keys { train: others, others } };
         let mut hasher = blake3::Hasher::new();
-        hasher.update(b"int8").update(key.as_bytes());
+        hasher.update(b"int8").update(others.as_bytes());
         images.iter().for_each(|image| {
             hasher.update(image);
         });
-        hasher.finalize()
+        Keys { train: hasher.finalize(), others }
     }
 
     /// The images that the ranges of 8-bit integers are found on; `None` where the features of training images are as the
@@ -98,13 +107,12 @@ impl<B: Backbone> FrozenPrefix<'_, B> {
         [train, others]: [HashSet<Digest>; 2],
     ) -> f64 {
         let store = |key| ActivationStore::new(cache, &key, max_pixels);
+        let keys = self.keys();
+        // An image that is in both has the others' features.
+        let of_train = train.difference(&others).copied().collect();
         let count = match self.images_for_ranges() {
-            None => store(self.key()).count(&train.union(&others).copied().collect()),
-            // An image that is in both has the others' features.
-            Some(_) => {
-                let train = train.difference(&others).copied().collect();
-                store(self.training_key()).count(&train) + store(self.key()).count(&others)
-            }
+            None => store(keys.train).count(&train.union(&others).copied().collect()),
+            Some(_) => store(keys.train).count(&of_train) + store(keys.others).count(&others),
         };
         count as f64 / train.union(&others).count().max(1) as f64
     }

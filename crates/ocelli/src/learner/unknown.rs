@@ -96,7 +96,8 @@ impl<B: Backbone> Learner<B> {
         state.set_freezing(Freezing::Cached { frozen: GROUPS - 1, augmented_copies: 0 });
         let in_memory = self.inputs.has_features_of(&state);
         // Where they were trained on in 8-bit integers, a resumed run takes the same.
-        let were_trained_on = || self.inputs.is_int8() && self.state.is_pooled();
+        let is_last = self.state.freezing.is_cached() && self.state.is_pooled();
+        let were_trained_on = || self.inputs.is_int8() && is_last;
         let is_cached = in_memory || were_trained_on() || self.inputs.cached_fraction(&state) >= NEARLY_ALL;
         // Other processes may have other caches.
         if self.inputs.processes.decided(is_cached)? {

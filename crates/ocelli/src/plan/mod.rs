@@ -16,7 +16,8 @@
 //!
 //! What is assumed: every machine has one process and is as fast as this one; the network is used by nothing else, and
 //! connects all machines at the same rate. What is left out: reading the photos' digests at the start, checkpoints, the
-//! report, and decisions that are only taken in a run, such as that all layers do not pay, or that a fit ends early.
+//! report, that features in 8-bit integers take less, and decisions that are only taken in a run, such as that all layers
+//! do not pay, or that a fit ends early.
 
 mod link;
 mod measure;

@@ -168,9 +168,9 @@ impl Inputs {
     ) -> Result<()> {
         let old = self.features.take();
         let prefix = self.prefix(state);
-        let key = prefix.training_key();
+        let keys = prefix.keys();
         let views = state.freezing.augmented_copies();
-        let old = old.filter(|features| features.is_of(&key));
+        let old = old.filter(|features| features.is_of(&keys.train));
         if old.as_ref().is_some_and(|features| features.is_enough(views)) {
             self.features = old;
             return Ok(());
@@ -184,7 +184,7 @@ impl Inputs {
             processes: &self.processes,
         };
         let old = old.map(Arc::unwrap_or_clone);
-        let (features, event) = FeatureCache::collect(old, views, &collector, observers)?;
+        let (features, event) = FeatureCache::collect(old, keys, views, &collector, observers)?;
         self.features = Some(Arc::new(features));
         observers.emit(&event)
     }
@@ -196,18 +196,17 @@ impl Inputs {
         columns: &[Range<usize>],
         observers: &mut Observers,
     ) -> Result<()> {
-        let prefix = self.prefix(state);
-        let [key, of_others] = [prefix.training_key(), prefix.key()];
+        let keys = self.prefix(state).keys();
         let max_pixels = self.data.decoder().max_pixels;
         let store = |key| self.cache.as_deref().map(|cache| ActivationStore::new(cache, &key, max_pixels));
-        let [store, store_of_others] = [key, of_others].map(store);
+        let [store, store_of_others] = [keys.train, keys.others].map(store);
         let split = &self.data.split;
         let others: HashSet<Digest> = split.valid.iter().map(|&item| self.data.digests[item]).collect();
         let store_of = |image: &Digest| match others.contains(image) {
             true => store_of_others.as_ref(),
             false => store.as_ref(),
         };
-        let (features, saved) = self.features().columns(key, columns, store_of)?;
+        let (features, saved) = self.features().columns(keys.train, columns, store_of)?;
         self.features = Some(Arc::new(features));
         match saved {
             Ok(()) => Ok(()),
@@ -220,7 +219,7 @@ impl Inputs {
 
     /// Whether the features of this state's frozen layers are in memory, for all images without augmentation.
     pub(crate) fn has_features_of<B: Backbone>(&self, state: &TrainState<B>) -> bool {
-        let key = || self.prefix(state).training_key();
+        let key = || self.prefix(state).keys().train;
         self.features.as_ref().is_some_and(|features| features.is_enough(0) && features.is_of(&key()))
     }
 
