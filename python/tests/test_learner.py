@@ -25,6 +25,17 @@ def test_the_same_seed_gives_the_same_numbers(data):
     assert losses() == losses()
 
 
+def test_features_of_training_images_may_be_integers(data):
+    def of(int8):
+        learner = ocelli.Learner.pretrained("efficientnet_lite0", data, precision="f32", int8_features=int8)
+        learner.cache_features()
+        return learner.validate().log_loss.value, learner.fit(1, 1e-2)[0].train_loss
+
+    (valid, train), (same, other) = of(True), of(False)
+    assert valid == same  # those of validation images are floats
+    assert train != other and train == pytest.approx(other, rel=0.1)
+
+
 def test_schedules_change_the_learning_rates(learner):
     assert learner.fit(1, 1e-2)[0].learning_rates == (1e-2,) * 3
     assert learner.fit(1, (1e-4, 1e-2))[0].learning_rates == pytest.approx((1e-4, 1e-3, 1e-2))
